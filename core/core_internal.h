@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/core_internal.h - what core's own files share
+ */
+#ifndef POLLUX_CORE_INTERNAL_H
+#define POLLUX_CORE_INTERNAL_H
+
+#include <pollux/env.h>
+
+/** log_init - program name and default level, from plx_env_init(). @program must outlive the
+ *  process's logging. */
+void log_init(const char *program, int level);
+
+/** mem_init - take stock of EAL's memory and follow its changes. Return: 0 or -errno */
+int mem_init(void);
+/** mem_fini - forget every region and every listener */
+void mem_fini(void);
+
+/** topo_init - remember the CPUs allowed at start, before anything pins the calling thread */
+void topo_init(void);
+/** topo_fini - free what was loaded lazily */
+void topo_fini(void);
+
+#endif

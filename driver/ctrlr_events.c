@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver/ctrlr_events.c - what a ready controller needs: its status watched, requests of queue
+ * pairs carried out, Keep Alive, asynchronous events
+ */
+#include "driver/ctrlr_internal.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- CSTS ---- */
+
+static void ctrlr_fatal(struct plx_nvme_ctrlr *c, uint64_t now)
+{
+	if (c->fatal_tsc && now - c->fatal_tsc < NVME_FATAL_WINDOW_MS * c->tsc_ms) {
+		ctrlr_fail(c, -EIO, "reports a fatal status (CSTS.CFS) again, right after a reset");
+		return;
+	}
+	c->fatal_tsc = now;
+	ctrlr_start_reset(c, "it reports a fatal status (CSTS.CFS)");
+}
+
+void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
+{
+	uint32_t csts;
+
+	if ((int64_t)(now - c->alive_tsc) < 0)
+		return;
+	c->alive_tsc = now + NVME_ALIVE_PERIOD_MS * c->tsc_ms;
+	csts = pcie_read32(c->dev, NVME_REG_CSTS);
+	if (csts == UINT32_MAX)
+		ctrlr_fail(c, -ENODEV, "is gone (registers read as all ones)");
+	else if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)
+		return;
+	else if (NVME_CSTS_CFS(csts))
+		ctrlr_fatal(c, now);
+	else if (!NVME_CSTS_RDY(csts))
+		ctrlr_start_reset(c, "it was disabled by somebody else (CSTS.RDY is 0)");
+}
+
+/* ---- what queue pairs ask for ---- */
+
+/* Abort, §5.1: bit 0 of the result is 0 when the command was aborted */
+static void abort_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct plx_nvme_ctrlr *c = arg;
+
+	c->aborts_sent--;
+	if (plx_nvme_ok(cpl) && !(cpl->dw0 & 1))
+		c->stats.aborts_ok++;
+}
+
+static void send_abort(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp, uint32_t cid)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_admin_abort_cmd, .cdw10 = cid << 16 | qp->qid };
+
+	/* ACL is 0-based */
+	if (c->aborts_sent > c->id.acl || admin_submit(c, &cmd, abort_done, c))
+		return;
+	nvme_log(WARN,
+		 "controller '%s': queue pair %u: command %u takes longer than %u ms: aborting it",
+		 c->name, qp->qid, cid, c->opts.timeout_ms);
+	c->aborts_sent++;
+	c->stats.aborts_sent++;
+	c->stats.timeouts++;
+	atomic_store_explicit(&qp->rsp.abort_cid, NVME_NO_CID, memory_order_release);
+}
+
+/* Return: whether a reset was started. */
+static bool serve_qpair(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp)
+{
+	uint32_t cid = atomic_load_explicit(&qp->rsp.abort_cid, memory_order_acquire);
+	char why[96];
+
+	switch (atomic_load_explicit(&qp->rsp.wants_reset, memory_order_acquire)) {
+	case NVME_RESET_TIMEOUT:
+		c->stats.timeouts++;
+		snprintf(why, sizeof(why),
+			 "a command of queue pair %u outlived its timeout of %u ms", qp->qid,
+			 qp->qid ? c->opts.timeout_ms : c->opts.admin_timeout_ms);
+		ctrlr_start_reset(c, why);
+		return true;
+	case NVME_RESET_BAD_CQE:
+		snprintf(why, sizeof(why), "queue pair %u got a completion nobody waits for",
+			 qp->qid);
+		ctrlr_start_reset(c, why);
+		return true;
+	}
+	if (cid != NVME_NO_CID)
+		send_abort(c, qp, cid);
+	return false;
+}
+
+/* ---- Keep Alive, §5.18 ---- */
+
+static void keep_alive_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct plx_nvme_ctrlr *c = arg;
+
+	c->keep_alive_sent = false;
+	if (plx_nvme_ok(cpl))
+		c->stats.keep_alives++;
+}
+
+static void send_keep_alive(struct plx_nvme_ctrlr *c, uint64_t now)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_admin_keep_alive };
+
+	if (!c->keep_alive_ticks || c->keep_alive_sent || (int64_t)(now - c->keep_alive_tsc) < 0)
+		return;
+	if (admin_submit(c, &cmd, keep_alive_done, c))
+		return;
+	c->keep_alive_sent = true;
+	c->keep_alive_tsc = now + c->keep_alive_ticks;
+}
+
+/* ---- asynchronous events, §5.2 ---- */
+
+static const char *event_text(uint32_t type, uint32_t info)
+{
+	static const char *const error[] = {
+		"write to an invalid doorbell register",
+		"invalid doorbell write value",
+		"diagnostic failure",
+		"persistent internal error",
+		"transient internal error",
+		"firmware image load error",
+	};
+	static const char *const health[] = { "subsystem reliability", "temperature threshold",
+					      "spare below threshold" };
+
+	if (type == NVME_AER_ERROR && info < PLX_ARRAY_SIZE(error))
+		return error[info];
+	if (type == NVME_AER_SMART && info < PLX_ARRAY_SIZE(health))
+		return health[info];
+	return "reserved";
+}
+
+/* dw0: type 2:0, information 15:8, log page 23:16. Reading the log page re-arms the event. */
+static void take_event(struct plx_nvme_ctrlr *c, uint32_t dw0)
+{
+	uint32_t type = dw0 & 7, info = dw0 >> 8 & 0xff, lid = dw0 >> 16 & 0xff;
+
+	if (type == NVME_AER_NOTICE && info == NVME_AER_NOTICE_NS_CHANGED) {
+		c->ns_rescan = true;
+	} else if (type == NVME_AER_ERROR || type == NVME_AER_SMART) {
+		nvme_log(WARN, "controller '%s': %s event: %s (%02x), see log page %02xh", c->name,
+			 type == NVME_AER_ERROR ? "error" : "health", event_text(type, info), info,
+			 lid);
+		if (lid == NVME_LOG_LID_ERROR || lid == NVME_LOG_LID_SMART)
+			c->logs_wanted |= 1u << lid;
+	}
+}
+
+static void aer_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct nvme_aer *a = arg;
+	struct plx_nvme_ctrlr *c = a->c;
+
+	a->sent = false;
+	if (!plx_nvme_ok(cpl)) {
+		/* of a reset: sent again when ready; else the controller wants fewer of them */
+		a->refused = ctrlr_state(c) == PLX_NVME_CTRLR_READY;
+		return;
+	}
+	a->cpl = *cpl;
+	a->pending = true;
+	c->stats.aers++;
+	take_event(c, cpl->dw0);
+}
+
+static void send_aers(struct plx_nvme_ctrlr *c)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_admin_async_event };
+	uint32_t n = c->id.aerl + 1u < NVME_MAX_AERS ? c->id.aerl + 1u : NVME_MAX_AERS;
+
+	/* a tiny admin queue needs its entries for other commands */
+	if (n + NVME_ADMIN_RESERVED > c->admin.depth)
+		n = c->admin.depth > NVME_ADMIN_RESERVED ? c->admin.depth - NVME_ADMIN_RESERVED : 0;
+	for (uint32_t i = 0; i < n; i++) {
+		struct nvme_aer *a = &c->aer[i];
+
+		if (a->sent || a->refused || a->pending)
+			continue;
+		a->c = c;
+		if (admin_submit(c, &cmd, aer_done, a))
+			return;
+		a->sent = true;
+	}
+}
+
+static void error_log_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct plx_nvme_ctrlr *c = arg;
+	const struct nvme_error_log_page *e = c->log_page;
+	char text[96];
+
+	c->log_sent = false;
+	if (!plx_nvme_ok(cpl) || !e->error_count)
+		return;
+	nvme_log(WARN,
+		 "controller '%s': error %llu: queue %u, command %u, namespace %u, block %llu: %s",
+		 c->name, (unsigned long long)e->error_count, e->sqid, e->cmdid, e->nsid,
+		 (unsigned long long)e->lba,
+		 plx_nvme_status_text(e->status_field >> 1, text, sizeof(text)));
+}
+
+static void smart_log_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct plx_nvme_ctrlr *c = arg;
+	const struct nvme_smart_log *s = c->log_page;
+
+	c->log_sent = false;
+	if (plx_nvme_ok(cpl))
+		nvme_log(WARN,
+			 "controller '%s': critical warning %02xh, %d K, spare %u %%, used %u %%",
+			 c->name, s->critical_warning, s->temperature[0] | s->temperature[1] << 8,
+			 s->avail_spare, s->percent_used);
+}
+
+/* Get Log Page, §5.16, 64 bytes of the newest entry: RAE is 0, so the event is armed again */
+static void send_log(struct plx_nvme_ctrlr *c)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_admin_get_log_page,
+				    .nsid = UINT32_MAX,
+				    .prp1 = c->log_iova };
+	bool error = c->logs_wanted & 1u << NVME_LOG_LID_ERROR;
+	uint32_t lid = error ? NVME_LOG_LID_ERROR : NVME_LOG_LID_SMART;
+	uint32_t len = error ? sizeof(struct nvme_error_log_page) : sizeof(struct nvme_smart_log);
+
+	if (!c->logs_wanted || c->log_sent)
+		return;
+	cmd.cdw10 = (len / 4 - 1) << 16 | lid;
+	if (admin_submit(c, &cmd, error ? error_log_done : smart_log_done, c))
+		return;
+	c->log_sent = true;
+	c->logs_wanted &= ~(1u << lid);
+}
+
+void ctrlr_tend(struct plx_nvme_ctrlr *c, uint64_t now)
+{
+	if (serve_qpair(c, &c->admin))
+		return;
+	for (struct plx_nvme_qpair *qp = c->qpairs; qp; qp = qp->next)
+		if (serve_qpair(c, qp))
+			return;
+	send_keep_alive(c, now);
+	send_aers(c);
+	send_log(c);
+}

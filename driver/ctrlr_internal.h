@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver/ctrlr_internal.h - the controller object, for ctrlr*.c, admin.c, qpair.c and ns.c
+ *
+ * Everything in it is guarded by @lock, but for what is constant once the controller is ready and
+ * what is atomic. Nobody waits for anything while holding @lock: a set-up call takes it for one
+ * turn at a time.
+ */
+#ifndef POLLUX_DRIVER_CTRLR_INTERNAL_H
+#define POLLUX_DRIVER_CTRLR_INTERNAL_H
+
+#include "driver/nvme_internal.h"
+
+#define NVME_MAX_NS	       1024
+#define NVME_MAX_AERS	       4
+#define NVME_MAX_QUEUE_SIZE    32768u
+#define NVME_MAX_IO_BYTES      (2u << 20) /* what one page of PRP list addresses */
+#define NVME_DEFAULT_IO_QUEUES 128
+#define NVME_ADMIN_RESERVED    2 /* admin identifiers kept for the driver's own commands */
+#define NVME_OWNER_DEADLINE_MS 5000
+#define NVME_ALIVE_PERIOD_MS   10 /* between looks at CSTS */
+#define NVME_FATAL_WINDOW_MS   60000 /* CSTS.CFS again so soon after a reset is for good */
+
+/* Steps of the state machine; the table in ctrlr_steps.c has their names, deadlines and
+ * sections. */
+enum nvme_step {
+	NVME_STEP_CAP,
+	NVME_STEP_SETTLE,
+	NVME_STEP_QUIESCE,
+	NVME_STEP_DISABLE,
+	NVME_STEP_OWNERS,
+	NVME_STEP_ENABLE,
+	NVME_STEP_ID_CTRL,
+	NVME_STEP_ID_CTRL_NVM,
+	NVME_STEP_HOST_BEHAVIOR,
+	NVME_STEP_NUM_QUEUES,
+	NVME_STEP_NS_CHANGED,
+	NVME_STEP_NS_LIST,
+	NVME_STEP_NS_ID,
+	NVME_STEP_NS_ID_NVM,
+	NVME_STEP_CREATE_QUEUES,
+	NVME_STEP_AER_CONFIG,
+	NVME_STEP_KEEP_ALIVE,
+	NVME_STEP_READY,
+	NVME_STEP_FAILED,
+	NVME_STEPS,
+};
+
+/* The one admin command a step has under way. */
+enum nvme_step_cmd {
+	NVME_CMD_NONE,
+	NVME_CMD_TO_SEND,
+	NVME_CMD_SENT,
+};
+
+struct nvme_aer {
+	struct plx_nvme_ctrlr *c;
+	bool sent; /* the controller has it */
+	bool refused; /* the controller wants no more of them */
+	bool pending; /* @cpl waits for the owner's poll; submitted again after that */
+	struct plx_nvme_cpl cpl;
+};
+
+/* A caller's admin command: completed in any thread, called back in the owner's poll. */
+struct nvme_admin_req {
+	struct plx_nvme_ctrlr *c;
+	plx_nvme_cb cb;
+	void *arg;
+	struct plx_nvme_cpl cpl;
+	struct nvme_admin_req *next;
+};
+
+struct nvme_counters {
+	_Atomic uint64_t resets, timeouts, aborts_sent, aborts_ok, aers, keep_alives, failed_ios;
+};
+
+/* Lives from plx_nvme_connect_start() to plx_nvme_disconnect() or a failed
+ * plx_nvme_connect_poll(). */
+struct plx_nvme_ctrlr {
+	struct plx_nvme_qpair admin; /* qid 0; rings exist from NVME_STEP_ENABLE on */
+	pthread_mutex_t lock;
+	_Atomic uint32_t state; /* enum plx_nvme_ctrlr_state */
+	int err; /* why it failed, negative errno */
+	char failure[320]; /* written before state becomes FAILED */
+	const char *name;
+
+	/* constant once ready */
+	struct plx_nvme_trid trid;
+	struct plx_nvme_ctrlr_opts opts;
+	struct plx_pcie_dev *dev;
+	struct plx_mem_listener listener;
+	bool listening;
+	bool identity; /* device addresses are virtual addresses */
+	bool closing; /* plx_nvme_disconnect() is at work: polls do nothing */
+	uint64_t cap;
+	uint32_t vs;
+	uint32_t max_queue_size, max_io_bytes, num_io_queues;
+	uint32_t max_verify_bytes, max_wz_bytes; /* one command; 0: no limit */
+	uint32_t owner_deadline_ms;
+	uint64_t tsc_ms; /* ticks in a millisecond */
+	uint64_t crdt[4]; /* ticks for each value of CRD */
+	struct nvme_id_ctrl id;
+
+	/* state machine */
+	enum nvme_step step;
+	bool step_entered;
+	bool io_queues_gone; /* the controller is disabled and knows no I/O queues */
+	uint64_t step_deadline; /* TSC; 0: none */
+	uint32_t step_ms; /* the deadline in words */
+	enum nvme_step_cmd cmd_state;
+	struct plx_nvme_cmd cmd;
+	struct plx_nvme_cpl cmd_cpl;
+	void *page; /* DMA memory of the steps' commands: one page */
+	uint64_t page_iova;
+	uint32_t create_qid; /* NVME_STEP_CREATE_QUEUES: the queue pair at work */
+	bool create_sq;
+
+	/* namespaces */
+	_Atomic(struct plx_nvme_ns *) ns[NVME_MAX_NS];
+	_Atomic uint32_t ns_count; /* entries of @ns; they only become more */
+	uint32_t ns_scan; /* counts scans */
+	uint32_t ns_at; /* index into @ns_list */
+	uint32_t ns_last; /* highest identifier the scan has seen */
+	uint32_t ns_looked; /* identifiers the scan has asked about */
+	bool ns_rescan; /* one more scan, once ready */
+	uint32_t ns_list[1024];
+	struct nvme_id_ns ns_id;
+
+	/* I/O queue pairs */
+	struct plx_nvme_qpair *qpairs;
+	uint64_t qids[NVME_MAX_QPAIRS / 64 + 1]; /* taken identifiers */
+
+	/* a ready controller's needs */
+	uint64_t alive_tsc; /* next look at CSTS */
+	uint64_t fatal_tsc; /* when CSTS.CFS last made it reset; 0: never */
+	uint64_t keep_alive_tsc; /* next Keep Alive */
+	uint64_t keep_alive_ticks; /* period; 0: none */
+	bool keep_alive_sent;
+	uint32_t aborts_sent; /* outstanding */
+	struct nvme_aer aer[NVME_MAX_AERS];
+	uint32_t logs_wanted; /* bit per log page: read to re-arm its event */
+	bool log_sent;
+	void *log_page; /* DMA memory */
+	uint64_t log_iova;
+	plx_nvme_aer_cb aer_cb;
+	void *aer_arg;
+	struct nvme_admin_req *done, **done_tail;
+	struct nvme_counters stats;
+};
+
+/* ---- ctrlr.c ---- */
+
+static inline enum plx_nvme_ctrlr_state ctrlr_state(const struct plx_nvme_ctrlr *c)
+{
+	return (enum plx_nvme_ctrlr_state)atomic_load_explicit(&c->state, memory_order_acquire);
+}
+/** ctrlr_fail - for good: tells all queue pairs, stops the device where it can. @fmt goes on after
+ *  "controller 'X'", with a blank in between unless it begins with a colon. Under lock */
+void ctrlr_fail(struct plx_nvme_ctrlr *c, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/** ctrlr_start_reset - @why ends the log line. In state READY, under lock */
+void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why);
+/** ctrlr_setup_turn - one turn of waiting in a set-up call: controller, the caller's queue pairs,
+ *  its thread. Not under lock */
+void ctrlr_setup_turn(struct plx_nvme_ctrlr *c);
+/** ctrlr_iova - address of @len bytes of DMA memory in one piece. Return: PLX_IOVA_BAD when it is
+ *  not */
+uint64_t ctrlr_iova(const struct plx_nvme_ctrlr *c, const void *va, size_t len);
+/** ctrlr_want - what the queue pair's owner shall do in its next poll */
+void ctrlr_want(struct plx_nvme_qpair *qp, enum nvme_qp_state want);
+
+/* ---- ctrlr_steps.c, under lock ---- */
+
+void ctrlr_step_go(struct plx_nvme_ctrlr *c, enum nvme_step step);
+/** ctrlr_advance - as many steps as can be done without waiting */
+void ctrlr_advance(struct plx_nvme_ctrlr *c);
+
+/* ---- ctrlr_events.c, under lock ---- */
+
+/** ctrlr_watch - look at CSTS now and then: gone, fatal, reset by somebody else */
+void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now);
+/** ctrlr_tend - aborts and resets that queue pairs ask for, keep-alive, AERs, logs. In state
+ *  READY */
+void ctrlr_tend(struct plx_nvme_ctrlr *c, uint64_t now);
+
+/* ---- admin.c, under lock ---- */
+
+/** admin_submit - a command of the driver's own. Return: 0; -EAGAIN no identifier free */
+int admin_submit(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, plx_nvme_cb cb,
+		 void *arg);
+void admin_identify_cmd(struct plx_nvme_cmd *cmd, uint8_t cns, uint32_t nsid, uint16_t cntid,
+			uint8_t csi);
+
+/* ---- qpair.c ---- */
+
+void qpair_create_cq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd);
+void qpair_create_sq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd);
+
+/* ---- ns.c, under lock ---- */
+
+void ns_scan_begin(struct plx_nvme_ctrlr *c);
+/** ns_found - the scan found an active namespace; @nvm NULL where there is no such data */
+void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_id_ns *id,
+	      const struct nvme_nvm_id_ns *nvm);
+/** ns_scan_end - what was not found is not active any more */
+void ns_scan_end(struct plx_nvme_ctrlr *c);
+void ns_free_all(struct plx_nvme_ctrlr *c);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver/pcie_backend.h - what brings the registers of a memory-mapped controller
+ *
+ * vfio-pci, uio, vfio-user and the in-process virtual controller differ only here. A backend
+ * registers itself with plx_nvme_register_backend() from a constructor; adding one is one file and
+ * its line in meson.build.
+ *
+ * Registers: where the BAR can be mapped, @bar points to it and the driver uses plain loads and
+ * stores; where registers have side effects in software (virtual, vfio-user), @bar is NULL and
+ * reg_read/reg_write are called. Doorbells are always memory: @doorbells is the address of register
+ * offset 1000h.
+ */
+#ifndef POLLUX_DRIVER_PCIE_BACKEND_H
+#define POLLUX_DRIVER_PCIE_BACKEND_H
+
+#include <pollux/nvme.h>
+
+struct plx_pcie_dev;
+
+struct plx_pcie_backend {
+	enum plx_nvme_trtype trtype;
+	/** open - Return: 0 and *@dev; -ENODEV; other negative errno, logged */
+	int (*open)(const struct plx_nvme_trid *trid, struct plx_pcie_dev **dev);
+	void (*close)(struct plx_pcie_dev *dev);
+	/** @size: 4 or 8 bytes. A vanished device reads as all ones (-ENODEV is not an error of
+	 *  these). */
+	uint64_t (*reg_read)(struct plx_pcie_dev *dev, uint32_t offset, unsigned size);
+	/** posted: takes effect after it returns, in order with other writes */
+	void (*reg_write)(struct plx_pcie_dev *dev, uint32_t offset, uint64_t value, unsigned size);
+	/** config space; NULL where there is none. Return: 0 or -errno */
+	int (*cfg_read)(struct plx_pcie_dev *dev, uint32_t offset, void *buf, unsigned len);
+	int (*cfg_write)(struct plx_pcie_dev *dev, uint32_t offset, const void *buf, unsigned len);
+	/** a region of memory becomes reachable by the device / stops to be. NULL: every region
+	 *  always is */
+	int (*dma_map)(struct plx_pcie_dev *dev, const struct plx_mem_region *r);
+	void (*dma_unmap)(struct plx_pcie_dev *dev, const struct plx_mem_region *r);
+	/** interrupt vectors as eventfds; NULL: none */
+	int (*irq_enable)(struct plx_pcie_dev *dev, unsigned vector, int eventfd);
+};
+
+/** struct plx_pcie_dev - a backend's device begins with this */
+struct plx_pcie_dev {
+	const struct plx_pcie_backend *ops;
+	volatile void *bar; /* NULL: use reg_read and reg_write */
+	volatile uint32_t *doorbells;
+	size_t doorbell_bytes; /* mapped from there on */
+	int numa;
+	bool iova_is_va; /* the device takes virtual addresses: no look-up on the I/O path */
+};
+
+void plx_nvme_register_backend(const struct plx_pcie_backend *b);
+const struct plx_pcie_backend *plx_nvme_find_backend(enum plx_nvme_trtype t);
+
+static inline uint32_t pcie_read32(struct plx_pcie_dev *d, uint32_t off)
+{
+	return d->bar ? *(volatile uint32_t *)((volatile char *)d->bar + off)
+		      : (uint32_t)d->ops->reg_read(d, off, 4);
+}
+static inline uint64_t pcie_read64(struct plx_pcie_dev *d, uint32_t off)
+{
+	return d->bar ? *(volatile uint64_t *)((volatile char *)d->bar + off)
+		      : d->ops->reg_read(d, off, 8);
+}
+static inline void pcie_write32(struct plx_pcie_dev *d, uint32_t off, uint32_t v)
+{
+	if (d->bar)
+		*(volatile uint32_t *)((volatile char *)d->bar + off) = v;
+	else
+		d->ops->reg_write(d, off, v, 4);
+}
+static inline void pcie_write64(struct plx_pcie_dev *d, uint32_t off, uint64_t v)
+{
+	if (d->bar)
+		*(volatile uint64_t *)((volatile char *)d->bar + off) = v;
+	else
+		d->ops->reg_write(d, off, v, 8);
+}
+#endif

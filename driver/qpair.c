@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver/qpair.c - life of a queue pair
+ *
+ * The controller's thread says in ctl.want what it needs of a queue pair; the owner sees it in its
+ * next poll, carries it out in qpair_attention() and answers in rsp.have. The other way round,
+ * rsp.abort_cid and rsp.wants_reset are requests of the owner that the controller's poll picks up.
+ * Nothing in here waits, but for create and destroy.
+ */
+#include "driver/ctrlr_internal.h"
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ST_SQ_DELETED	PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_ABORT_QUEUE)
+#define ST_HOST_ABORTED (PLX_NVME_ST(NVME_SCT_PATH, NVME_SC_CMD_ABORTED_BY_HOST) | PLX_NVME_DNR)
+
+/* ---- memory ---- */
+
+static int qpair_alloc_slots(struct plx_nvme_qpair *qp, int numa)
+{
+	struct plx_nvme_ctrlr *c = qp->ctrlr;
+
+	qp->sgl = qp->qid ? dptr_sgl_modes(c->id.sgls, c->opts.use_sgl) : 0;
+	/* the transfer limit is not known yet when the admin queue is made: a page for each of its
+	 * few commands */
+	qp->prp_list_bytes = qp->qid ? dptr_list_bytes(c->max_io_bytes, qp->sgl) : PLX_PAGE_SIZE;
+	qp->slots = plx_dma_zalloc(qp->depth * sizeof(*qp->slots), PLX_NO_SHARE, numa);
+	qp->free_cids = plx_dma_zalloc(qp->depth * sizeof(*qp->free_cids), PLX_NO_SHARE, numa);
+	qp->prp_lists = plx_dma_alloc((size_t)qp->depth * qp->prp_list_bytes, PLX_PAGE_SIZE, numa);
+	if (!qp->slots || !qp->free_cids || !qp->prp_lists)
+		return -ENOMEM;
+
+	for (uint32_t i = 0; i < qp->depth; i++) {
+		struct nvme_slot *s = &qp->slots[i];
+
+		s->prp_list = (uint64_t *)((char *)qp->prp_lists + (size_t)i * qp->prp_list_bytes);
+		s->prp_list_iova = ctrlr_iova(c, s->prp_list, qp->prp_list_bytes);
+		if (s->prp_list_iova == PLX_IOVA_BAD)
+			return -ENOMEM;
+		qp->free_cids[i] = (uint16_t)(qp->depth - 1 - i);
+	}
+	qp->nfree = qp->depth;
+	return 0;
+}
+
+static void qpair_rewind(struct plx_nvme_qpair *qp)
+{
+	memset(qp->sq, 0, (size_t)qp->sq_size * sizeof(*qp->sq));
+	memset(qp->cq, 0, (size_t)qp->cq_size * sizeof(*qp->cq));
+	qp->sq_tail = qp->sq_rung = 0;
+	qp->cq_head = qp->cq_unacked = 0;
+	qp->phase = 1;
+}
+
+/* Doorbells of queue y (NVMe over PCIe Transport 1.0c §3.1.2) */
+static int qpair_map_doorbells(struct plx_nvme_qpair *qp)
+{
+	struct plx_pcie_dev *dev = qp->ctrlr->dev;
+	size_t stride = (size_t)4 << NVME_CAP_DSTRD(qp->ctrlr->cap);
+	size_t sq = 2 * (size_t)qp->qid * stride, cq = sq + stride;
+
+	if (cq + 4 > dev->doorbell_bytes)
+		return -ENOSPC;
+	qp->sq_db = (volatile uint32_t *)((volatile char *)dev->doorbells + sq);
+	qp->cq_db = (volatile uint32_t *)((volatile char *)dev->doorbells + cq);
+	return 0;
+}
+
+int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid, uint32_t size,
+	       int numa)
+{
+	uint32_t limit = qid ? c->max_queue_size : 4096; /* AQA, §3.1.3.8 */
+	uint32_t timeout_ms = qid ? c->opts.timeout_ms : c->opts.admin_timeout_ms;
+	int rc;
+
+	memset(qp, 0, sizeof(*qp));
+	qp->ctrlr = c;
+	qp->qid = qid;
+	qp->owner = pthread_self();
+	qp->sq_size = (uint16_t)(size < limit ? size : limit);
+	/* room beyond the depth, so that the head doorbell is rung once for many completions */
+	qp->cq_size = (uint16_t)(2u * qp->sq_size < limit ? 2u * qp->sq_size : limit);
+	qp->depth = qp->sq_size - 1;
+	qp->cq_ack_at = (uint16_t)((qp->cq_size - 1 - qp->depth) / 2);
+	if (!qp->cq_ack_at)
+		qp->cq_ack_at = 1;
+	qp->identity = c->identity;
+	qp->iova = c->identity ? NULL : plx_mem_iova;
+	qp->countdown = qid ? NVME_HOUSEKEEP_POLLS : 1;
+	if (!qid || c->opts.timeout_action != PLX_NVME_TIMEOUT_NONE)
+		qp->epoch_len = timeout_ms * c->tsc_ms / NVME_EPOCHS;
+	qp->epoch_tsc = plx_tsc();
+	atomic_init(&qp->rsp.abort_cid, NVME_NO_CID);
+
+	rc = qpair_map_doorbells(qp);
+	if (rc)
+		return rc;
+	qp->sq = plx_dma_zalloc((size_t)qp->sq_size * sizeof(*qp->sq), PLX_PAGE_SIZE, numa);
+	qp->cq = plx_dma_zalloc((size_t)qp->cq_size * sizeof(*qp->cq), PLX_PAGE_SIZE, numa);
+	if (!qp->sq || !qp->cq || qpair_alloc_slots(qp, numa)) {
+		qpair_fini(qp);
+		return -ENOMEM;
+	}
+	if (ctrlr_iova(c, qp->sq, (size_t)qp->sq_size * sizeof(*qp->sq)) == PLX_IOVA_BAD ||
+	    ctrlr_iova(c, qp->cq, (size_t)qp->cq_size * sizeof(*qp->cq)) == PLX_IOVA_BAD) {
+		nvme_log(ERR,
+			 "controller '%s': no contiguous memory for %u queue entries: use "
+			 "hugepages, or smaller queues",
+			 c->name, qp->sq_size);
+		qpair_fini(qp);
+		return -ENOMEM;
+	}
+	qpair_rewind(qp);
+	return 0;
+}
+
+void qpair_fini(struct plx_nvme_qpair *qp)
+{
+	split_pool_fini(qp);
+	plx_dma_free(qp->prp_lists);
+	plx_dma_free(qp->free_cids);
+	plx_dma_free(qp->slots);
+	plx_dma_free(qp->cq);
+	plx_dma_free(qp->sq);
+	qp->prp_lists = qp->free_cids = NULL;
+	qp->slots = NULL;
+	qp->cq = NULL;
+	qp->sq = NULL;
+}
+
+/* ---- what the controller wants ---- */
+
+static void qpair_leave_live(struct plx_nvme_qpair *qp, enum nvme_qp_state state)
+{
+	if (qp->state == NVME_QP_LIVE) {
+		qp->nfree_saved = qp->nfree;
+		qp->nfree = 0;
+	}
+	qp->state = (uint8_t)state;
+}
+
+/* Fused commands travel in pairs: they cannot be submitted again one by one. */
+static bool qpair_keeps(const struct plx_nvme_qpair *qp, const struct nvme_slot *slot)
+{
+	const struct plx_nvme_ctrlr_opts *o = &qp->ctrlr->opts;
+
+	return qp->qid && o->reset_policy == PLX_NVME_RESET_RESUBMIT_IO &&
+	       slot->retries < o->retry_count && !(slot->cmd.flags & PLX_NVME_FUSE_MASK);
+}
+
+/* Call back what is outstanding; @keep: but for what is to be submitted again. */
+static int qpair_give_up(struct plx_nvme_qpair *qp, uint16_t status, bool keep)
+{
+	int n = 0;
+
+	for (uint32_t cid = 0; cid < qp->depth; cid++) {
+		struct nvme_slot *slot = &qp->slots[cid];
+
+		if (!slot->cb)
+			continue;
+		if (keep && qpair_keeps(qp, slot)) {
+			slot->retries++;
+			continue;
+		}
+		qpair_complete_slot(qp, (uint16_t)cid, status, 0);
+		n++;
+	}
+	qp->retries_waiting = 0;
+	if (n && qp->qid)
+		atomic_fetch_add_explicit(&qp->ctrlr->stats.failed_ios, (uint64_t)n,
+					  memory_order_relaxed);
+	return n;
+}
+
+static void qpair_resubmit(struct plx_nvme_qpair *qp, struct nvme_slot *slot)
+{
+	uint64_t w[8];
+
+	memcpy(w, &slot->cmd, sizeof(w));
+	slot->epoch = qp->epoch;
+	slot->aborting = NVME_SLOT_PLAIN;
+	qp->retries++;
+	qpair_put(qp, slot, w);
+}
+
+static void qpair_go_live(struct plx_nvme_qpair *qp)
+{
+	if (qp->state != NVME_QP_LIVE) {
+		qp->nfree = qp->nfree_saved;
+		qp->nfree_saved = 0;
+	}
+	qp->state = NVME_QP_LIVE;
+	qp->epoch_tsc = plx_tsc();
+	/* at most depth commands are outstanding and the ring is empty: they fit */
+	for (uint32_t cid = 0; cid < qp->depth; cid++)
+		if (qp->slots[cid].cb)
+			qpair_resubmit(qp, &qp->slots[cid]);
+}
+
+int qpair_attention(struct plx_nvme_qpair *qp)
+{
+	uint32_t want = atomic_load_explicit(&qp->ctl.want, memory_order_acquire);
+	int n = 0;
+
+	qp->want_seen = (uint16_t)want;
+	switch (want) {
+	case NVME_QP_LIVE:
+		qpair_go_live(qp);
+		break;
+	case NVME_QP_QUIESCED:
+		qpair_leave_live(qp, NVME_QP_QUIESCED);
+		break;
+	case NVME_QP_RESET:
+		qpair_leave_live(qp, NVME_QP_RESET);
+		qpair_rewind(qp);
+		n = qpair_give_up(qp, ST_SQ_DELETED, true);
+		atomic_store_explicit(&qp->rsp.abort_cid, NVME_NO_CID, memory_order_relaxed);
+		atomic_store_explicit(&qp->rsp.wants_reset, NVME_RESET_NOT_WANTED,
+				      memory_order_relaxed);
+		break;
+	case NVME_QP_FAILED:
+		qpair_leave_live(qp, NVME_QP_FAILED);
+		n = qpair_give_up(qp, ST_HOST_ABORTED, false);
+		break;
+	}
+	atomic_store_explicit(&qp->rsp.have, want, memory_order_release);
+	return want == NVME_QP_FAILED && !n ? -ENXIO : n;
+}
+
+/* ---- what the owner wants ---- */
+
+static void qpair_want_reset(struct plx_nvme_qpair *qp, enum nvme_reset_reason why)
+{
+	atomic_store_explicit(&qp->rsp.wants_reset, why, memory_order_release);
+}
+
+static void qpair_timed_out(struct plx_nvme_qpair *qp, uint16_t cid)
+{
+	struct nvme_slot *slot = &qp->slots[cid];
+
+	if (!qp->qid || qp->ctrlr->opts.timeout_action == PLX_NVME_TIMEOUT_RESET ||
+	    slot->aborting == NVME_SLOT_ABORTING) {
+		qpair_want_reset(qp, NVME_RESET_TIMEOUT);
+		return;
+	}
+	/* one request at a time: the next one in a later epoch */
+	if (atomic_load_explicit(&qp->rsp.abort_cid, memory_order_relaxed) != NVME_NO_CID)
+		return;
+	slot->aborting = NVME_SLOT_ABORTING;
+	slot->epoch = qp->epoch;
+	atomic_store_explicit(&qp->rsp.abort_cid, cid, memory_order_release);
+}
+
+static void qpair_scan_timeouts(struct plx_nvme_qpair *qp)
+{
+	for (uint32_t cid = 0; cid < qp->depth; cid++) {
+		struct nvme_slot *slot = &qp->slots[cid];
+
+		if (!slot->cb || qp->epoch - slot->epoch <= NVME_EPOCHS ||
+		    slot->aborting == NVME_SLOT_WAITING)
+			continue;
+		/* an Asynchronous Event Request waits for ever */
+		if (!qp->qid && slot->cmd.opc == nvme_admin_async_event)
+			continue;
+		qpair_timed_out(qp, (uint16_t)cid);
+	}
+}
+
+static void qpair_retry_due(struct plx_nvme_qpair *qp, uint64_t now)
+{
+	uint16_t waiting = 0;
+
+	for (uint32_t cid = 0; cid < qp->depth; cid++) {
+		struct nvme_slot *slot = &qp->slots[cid];
+
+		if (!slot->cb || slot->aborting != NVME_SLOT_WAITING)
+			continue;
+		if ((int64_t)(now - slot->retry_tsc) >= 0)
+			qpair_resubmit(qp, slot);
+		else
+			waiting++;
+	}
+	qp->retries_waiting = waiting;
+}
+
+void qpair_housekeep(struct plx_nvme_qpair *qp)
+{
+	uint64_t now;
+
+	qp->countdown = qp->qid ? NVME_HOUSEKEEP_POLLS : 1;
+	if (!qp->epoch_len && !qp->retries_waiting)
+		return;
+	now = plx_tsc();
+	if (qp->retries_waiting)
+		qpair_retry_due(qp, now);
+	if (qp->epoch_len && now - qp->epoch_tsc >= qp->epoch_len) {
+		/* by one, however long ago: what waits in the completion queue of a late owner is
+		 * no timeout */
+		qp->epoch_tsc = now;
+		qp->epoch++;
+		qpair_scan_timeouts(qp);
+	}
+}
+
+void qpair_bad_cqe(struct plx_nvme_qpair *qp, const struct plx_nvme_cpl *cpl)
+{
+	if (atomic_load_explicit(&qp->rsp.wants_reset, memory_order_relaxed) == NVME_RESET_BAD_CQE)
+		return;
+	nvme_log(ERR,
+		 "controller '%s': queue pair %u: completion of command identifier %u, which is "
+		 "not outstanding",
+		 qp->ctrlr->name, qp->qid, cpl->cid);
+	qpair_want_reset(qp, NVME_RESET_BAD_CQE);
+}
+
+/*
+ * Without DNR the same command "may succeed" (§3.3.3.2.1); worth trying again at once is only what
+ * passes by itself. A controller that gives a delay (CRD) asks for the retry.
+ */
+static bool qpair_retryable(uint16_t status)
+{
+	if (status & NVME_SC_CRD)
+		return true;
+	switch (PLX_NVME_ST_CODE(status)) {
+	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_DATA_XFER_ERROR):
+	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_INTERNAL):
+	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_CMD_INTERRUPTED):
+	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_TRAN_TPORT_ERROR):
+	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_NS_NOT_READY):
+	case PLX_NVME_ST(NVME_SCT_MEDIA, NVME_SC_WRITE_FAULT):
+	case PLX_NVME_ST(NVME_SCT_MEDIA, NVME_SC_READ_ERROR):
+		return true;
+	}
+	return false;
+}
+
+bool qpair_retry(struct plx_nvme_qpair *qp, uint16_t cid, const struct plx_nvme_cpl *cpl)
+{
+	struct nvme_slot *slot = &qp->slots[cid];
+	struct plx_nvme_ctrlr *c = qp->ctrlr;
+	uint16_t status = plx_nvme_status(cpl);
+	uint64_t delay;
+
+	if (!status || !qp->qid || (status & PLX_NVME_DNR) ||
+	    slot->retries >= c->opts.retry_count || (slot->cmd.flags & PLX_NVME_FUSE_MASK) ||
+	    !qpair_retryable(status))
+		return false;
+	slot->retries++;
+	delay = c->crdt[(status & NVME_SC_CRD) >> 11];
+	if (!delay) {
+		qpair_resubmit(qp, slot);
+		return true;
+	}
+	slot->aborting = NVME_SLOT_WAITING;
+	slot->retry_tsc = plx_tsc() + delay;
+	qp->retries_waiting++;
+	return true;
+}
+
+/* ---- create and destroy ---- */
+
+static bool qid_free(const struct plx_nvme_ctrlr *c, uint32_t qid)
+{
+	return !(c->qids[qid / 64] >> (qid % 64) & 1);
+}
+
+/* Return: the identifier, or 0 with errno. */
+static uint16_t qid_take(struct plx_nvme_ctrlr *c)
+{
+	uint32_t qid;
+
+	switch (ctrlr_state(c)) {
+	case PLX_NVME_CTRLR_FAILED:
+		errno = ENXIO;
+		return 0;
+	case PLX_NVME_CTRLR_READY:
+		break;
+	default:
+		errno = EAGAIN;
+		return 0;
+	}
+	for (qid = 1; qid <= c->num_io_queues && !qid_free(c, qid); qid++)
+		;
+	if (qid > c->num_io_queues) {
+		nvme_log(ERR, "controller '%s': all of its %u I/O queue pairs are in use", c->name,
+			 c->num_io_queues);
+		errno = ENOSPC;
+		return 0;
+	}
+	c->qids[qid / 64] |= 1ull << (qid % 64);
+	return (uint16_t)qid;
+}
+
+static void qid_give_back(struct plx_nvme_ctrlr *c, uint16_t qid)
+{
+	pthread_mutex_lock(&c->lock);
+	c->qids[qid / 64] &= ~(1ull << (qid % 64));
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* §5.4: physically contiguous, no interrupt */
+void qpair_create_cq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd)
+{
+	*cmd = (struct plx_nvme_cmd){
+		.opc = nvme_admin_create_cq,
+		.prp1 = ctrlr_iova(qp->ctrlr, qp->cq, (size_t)qp->cq_size * sizeof(*qp->cq)),
+		.cdw10 = (uint32_t)(qp->cq_size - 1) << 16 | qp->qid,
+		.cdw11 = 1,
+	};
+}
+
+/* §5.5: physically contiguous, completions to the queue of the same identifier */
+void qpair_create_sq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd)
+{
+	*cmd = (struct plx_nvme_cmd){
+		.opc = nvme_admin_create_sq,
+		.prp1 = ctrlr_iova(qp->ctrlr, qp->sq, (size_t)qp->sq_size * sizeof(*qp->sq)),
+		.cdw10 = (uint32_t)(qp->sq_size - 1) << 16 | qp->qid,
+		.cdw11 = (uint32_t)qp->qid << 16 | 1,
+	};
+}
+
+/* Return: 0; -errno, with what the controller said in the log. */
+static int qpair_create_queue(struct plx_nvme_qpair *qp, const struct plx_nvme_cmd *cmd,
+			      const char *what)
+{
+	struct plx_nvme_ctrlr *c = qp->ctrlr;
+	struct plx_nvme_cpl cpl;
+	char text[96];
+	int rc = plx_nvme_admin_sync(c, cmd, NULL, 0, &cpl);
+
+	if (rc)
+		return rc == -ETIMEDOUT ? -EIO : rc;
+	if (plx_nvme_ok(&cpl))
+		return 0;
+	if (ctrlr_state(c) == PLX_NVME_CTRLR_FAILED)
+		return -ENXIO;
+	if (plx_nvme_status(&cpl) == ST_SQ_DELETED)
+		return -EAGAIN; /* a reset came in between */
+	nvme_log(ERR, "controller '%s': creating I/O %s queue %u of %u entries failed: %s", c->name,
+		 what, qp->qid, cmd->opc == nvme_admin_create_cq ? qp->cq_size : qp->sq_size,
+		 plx_nvme_status_text(plx_nvme_status(&cpl), text, sizeof(text)));
+	return -EIO;
+}
+
+static void qpair_delete_queue(struct plx_nvme_qpair *qp, uint8_t opc)
+{
+	struct plx_nvme_cmd cmd = { .opc = opc, .cdw10 = qp->qid };
+	struct plx_nvme_cpl cpl;
+
+	plx_nvme_admin_sync(qp->ctrlr, &cmd, NULL, 0, &cpl);
+}
+
+/* Make both queues known to the controller, and the pair to it as well. */
+static int qpair_create_queues(struct plx_nvme_qpair *qp)
+{
+	struct plx_nvme_ctrlr *c = qp->ctrlr;
+	struct plx_nvme_cmd cmd;
+	int rc;
+
+	qpair_create_cq_cmd(qp, &cmd);
+	rc = qpair_create_queue(qp, &cmd, "completion");
+	if (rc)
+		return rc;
+	qpair_create_sq_cmd(qp, &cmd);
+	rc = qpair_create_queue(qp, &cmd, "submission");
+	if (rc) {
+		if (rc == -EIO)
+			qpair_delete_queue(qp, nvme_admin_delete_cq);
+		return rc;
+	}
+	pthread_mutex_lock(&c->lock);
+	if (ctrlr_state(c) == PLX_NVME_CTRLR_READY) {
+		qp->next = c->qpairs;
+		c->qpairs = qp;
+	} else {
+		rc = ctrlr_state(c) == PLX_NVME_CTRLR_FAILED ? -ENXIO : -EAGAIN;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
+/* Wait until the controller cannot have queues of this identifier any more, or is ready to be told
+ * so. */
+static bool qpair_wait_settled(struct plx_nvme_ctrlr *c)
+{
+	for (;;) {
+		enum plx_nvme_ctrlr_state state;
+		bool gone;
+
+		pthread_mutex_lock(&c->lock);
+		state = ctrlr_state(c);
+		gone = c->io_queues_gone;
+		pthread_mutex_unlock(&c->lock);
+		if (state == PLX_NVME_CTRLR_READY)
+			return true;
+		if (state == PLX_NVME_CTRLR_FAILED || gone)
+			return false;
+		ctrlr_setup_turn(c);
+	}
+}
+
+void plx_nvme_qpair_opts_init(struct plx_nvme_qpair_opts *opts)
+{
+	*opts = (struct plx_nvme_qpair_opts){
+		.size = sizeof(*opts),
+		.queue_size = 256,
+		.max_split_ios = 64,
+		.numa = PLX_NUMA_ANY,
+	};
+}
+
+struct plx_nvme_qpair *plx_nvme_qpair_create(struct plx_nvme_ctrlr *c,
+					     const struct plx_nvme_qpair_opts *opts)
+{
+	struct plx_nvme_qpair_opts o;
+	struct plx_nvme_qpair *qp;
+	uint16_t qid;
+	int rc;
+
+	plx_nvme_qpair_opts_init(&o);
+	if (opts)
+		memcpy(&o, opts, opts->size < sizeof(o) ? opts->size : sizeof(o));
+	if (!o.queue_size)
+		o.queue_size = 256;
+	if (o.queue_size < 2)
+		o.queue_size = 2; /* §3.3.3.1: the smallest queue */
+	if (o.numa == PLX_NUMA_ANY)
+		o.numa = c->dev->numa;
+
+	if (c->dev->numa != PLX_NUMA_ANY)
+		plx_topo_check((unsigned)sched_getcpu(), c->dev->numa, c->name);
+
+	pthread_mutex_lock(&c->lock);
+	qid = qid_take(c);
+	pthread_mutex_unlock(&c->lock);
+	if (!qid)
+		return NULL;
+	qp = plx_dma_zalloc(sizeof(*qp), PLX_NO_SHARE, o.numa);
+	rc = qp ? qpair_init(qp, c, qid, o.queue_size, o.numa) : -ENOMEM;
+	if (rc)
+		goto free_qp;
+	rc = split_pool_init(qp, o.max_split_ios);
+	if (rc)
+		goto fini;
+	rc = qpair_create_queues(qp);
+	if (!rc)
+		return qp;
+	/* after a lost race with a reset, or a failure, the device may still know the rings */
+	qpair_wait_settled(c);
+fini:
+	qpair_fini(qp);
+free_qp:
+	plx_dma_free(qp);
+	qid_give_back(c, qid);
+	errno = -rc;
+	return NULL;
+}
+
+static void qpair_unlink(struct plx_nvme_qpair *qp)
+{
+	struct plx_nvme_ctrlr *c = qp->ctrlr;
+
+	pthread_mutex_lock(&c->lock);
+	for (struct plx_nvme_qpair **p = &c->qpairs; *p; p = &(*p)->next) {
+		if (*p == qp) {
+			*p = qp->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Call back what the controller had completed before its queue went. */
+static void qpair_drain_cq(struct plx_nvme_qpair *qp)
+{
+	for (uint32_t n = 0; n < qp->cq_size; n++) {
+		const struct plx_nvme_cpl *cpl = &qp->cq[qp->cq_head];
+		uint16_t status = __atomic_load_n(&cpl->status, __ATOMIC_ACQUIRE);
+		uint16_t cid = __atomic_load_n(&cpl->cid, __ATOMIC_RELAXED);
+
+		if ((status & 1) != qp->phase)
+			break;
+		if (++qp->cq_head == qp->cq_size) {
+			qp->cq_head = 0;
+			qp->phase ^= 1;
+		}
+		if (cid < qp->depth && qp->slots[cid].cb)
+			qpair_complete_slot(qp, cid, status >> 1, cpl->dw0);
+	}
+}
+
+void plx_nvme_qpair_destroy(struct plx_nvme_qpair *qp)
+{
+	struct plx_nvme_ctrlr *c;
+
+	if (!qp)
+		return;
+	c = qp->ctrlr;
+	/* from here on a reset neither waits for this pair nor creates it again */
+	qpair_unlink(qp);
+	/* callbacks that submit get -ENXIO */
+	qpair_leave_live(qp, NVME_QP_FAILED);
+	if (qpair_wait_settled(c)) {
+		/* the submission queue first (§3.3.1.2); its commands complete or are aborted
+		 * before the Delete does */
+		qpair_delete_queue(qp, nvme_admin_delete_sq);
+		qpair_delete_queue(qp, nvme_admin_delete_cq);
+		/* a reset that came in between deletes as well, but only once it has disabled the
+		 * controller */
+		qpair_wait_settled(c);
+	}
+	qpair_drain_cq(qp);
+	qpair_give_up(qp, ST_SQ_DELETED, false);
+	qid_give_back(c, qp->qid);
+	qpair_fini(qp);
+	plx_dma_free(qp);
+}
+
+/* ---- properties ---- */
+
+uint32_t plx_nvme_qpair_depth(const struct plx_nvme_qpair *qp)
+{
+	return qp->depth;
+}
+
+uint16_t plx_nvme_qpair_id(const struct plx_nvme_qpair *qp)
+{
+	return qp->qid;
+}
+
+uint32_t plx_nvme_qpair_outstanding(const struct plx_nvme_qpair *qp)
+{
+	return qp->depth - (qp->state == NVME_QP_LIVE ? qp->nfree : qp->nfree_saved);
+}
+
+void plx_nvme_qpair_get_stats(const struct plx_nvme_qpair *qp, struct plx_nvme_qpair_stats *out)
+{
+	*out = (struct plx_nvme_qpair_stats){
+		.submissions = qp->submissions,
+		.completions = qp->completions,
+		.polls = qp->polls,
+		.empty_polls = qp->empty_polls,
+		.sq_doorbells = qp->sq_doorbells,
+		.cq_doorbells = qp->cq_doorbells,
+		.splits = qp->splits,
+		.retries = qp->retries,
+		.queue_full = qp->queue_full,
+	};
+}

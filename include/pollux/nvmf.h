@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pollux/nvmf.h - NVMe subsystems and controllers over bdevs, and the in-process front end
+ *
+ * A subsystem holds namespaces; controllers of it execute commands. The virtual PCIe function gives
+ * a controller registers, doorbells and queues in memory; the in-process front end (trtype:VIRTUAL)
+ * is reached by the driver of the same process.
+ */
+#ifndef POLLUX_NVMF_H
+#define POLLUX_NVMF_H
+
+#include <pollux/bdev.h>
+#include <pollux/nvme_spec.h>
+#include <pollux/thread.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct plx_nvmf_subsystem;
+
+struct plx_nvmf_subsystem_opts {
+	const char *nqn; /* §4.5, 11..223 bytes */
+	const char *serial; /* up to 20 characters */
+	const char *model; /* up to 40 characters */
+	uint32_t max_namespaces; /* 1..1024; 0: 32 */
+};
+/** Return: NULL with errno EINVAL (malformed NQN, too long), EEXIST, ENOMEM. Any thread, set-up. */
+struct plx_nvmf_subsystem *plx_nvmf_subsystem_create(const struct plx_nvmf_subsystem_opts *opts);
+/** plx_nvmf_subsystem_destroy - its controllers must be gone. Return: 0; -EBUSY */
+int plx_nvmf_subsystem_destroy(struct plx_nvmf_subsystem *s);
+/**
+ * plx_nvmf_subsystem_add_ns - @nsid 0: the lowest free. Controllers see it at once and raise a
+ * namespace attribute notice.
+ * Return: the identifier; -ENODEV, -EEXIST, -ENOSPC, -EINVAL.
+ */
+int plx_nvmf_subsystem_add_ns(struct plx_nvmf_subsystem *s, const char *bdev, uint32_t nsid);
+int plx_nvmf_subsystem_remove_ns(struct plx_nvmf_subsystem *s, uint32_t nsid);
+
+/* ---- the in-process front end ---- */
+
+struct plx_nvmf_virtual;
+
+struct plx_nvmf_virtual_opts {
+	const char *name; /* traddr of trtype:VIRTUAL */
+	struct plx_nvmf_subsystem *subsystem;
+	/* whose turns run the controller; the caller's own thread makes it inline */
+	struct plx_thread *thread;
+	uint32_t max_io_queues; /* 0: 128 */
+	uint32_t max_queue_size; /* entries, 2..65536; 0: 1024 */
+	uint32_t mdts; /* power of two of 4 KiB pages; 0: 5 (128 KiB), at most 8 (1 MiB) */
+};
+/**
+ * plx_nvmf_virtual_create - a controller that plx_nvme_connect("trtype:VIRTUAL traddr:<name>")
+ * finds
+ * Return: NULL with errno EEXIST, EINVAL, ENOMEM.
+ */
+struct plx_nvmf_virtual *plx_nvmf_virtual_create(const struct plx_nvmf_virtual_opts *opts);
+/** plx_nvmf_virtual_destroy - a driver still attached sees it vanish. Set-up; in any thread but not
+ *  in a callback. */
+void plx_nvmf_virtual_destroy(struct plx_nvmf_virtual *v);
+/** plx_nvmf_virtual_vanish - from now on registers read as all ones and nothing completes: surprise
+ *  removal. Any thread. */
+void plx_nvmf_virtual_vanish(struct plx_nvmf_virtual *v);
+
+/**
+ * struct plx_nvmf_device - everything behind the tools' embedded default: bdev stack, subsystem,
+ * controller
+ *
+ * Made from a text such as "size=512M,bdev=malloc,block=4096,latency=tlc,error=corrupt:read:0.001".
+ */
+struct plx_nvmf_device;
+/**
+ * plx_nvmf_device_create - @spec: see docs/virtual.md; "" for the defaults
+ * @name: traddr of the controller
+ * @thread: as in plx_nvmf_virtual_opts
+ * Return: 0 and *@out; -EINVAL with a sentence in @err that names the key, its value and the
+ * remedy; -ENOMEM and so on.
+ */
+int plx_nvmf_device_create(const char *spec, const char *name, struct plx_thread *thread,
+			   struct plx_nvmf_device **out, char *err, size_t errlen);
+/** plx_nvmf_device_add_controller - one more controller over the same namespaces, in another
+ *  thread */
+int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
+				   struct plx_thread *thread, char *err, size_t errlen);
+void plx_nvmf_device_destroy(struct plx_nvmf_device *d);
+/** plx_nvmf_device_spec_inline - the text asks for "inline"; false for a malformed one */
+bool plx_nvmf_device_spec_inline(const char *spec);
+/** plx_nvmf_device_spec_core - "core=N" of the text: whoever makes the controller's thread obeys; -1 when not given */
+int plx_nvmf_device_spec_core(const char *spec);
+/** plx_nvmf_device_injected - errors injected so far by kind (see plx_bdev_error_injected) */
+void plx_nvmf_device_injected(const struct plx_nvmf_device *d, uint64_t counts[4]);
+/** plx_nvmf_spec_help - the keys of the text, a line each, for --help */
+const char *plx_nvmf_spec_help(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * perf/engines/nvme.c - I/O through pollux's own NVMe driver
+ */
+#include "perf/perf.h"
+#include <errno.h>
+
+static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	perf_task_done(arg, plx_nvme_status(cpl));
+}
+
+/* Metadata, protection information or pieces (-O): everything that plx_nvme_read() has no argument for */
+static plx_noinline int submit_ext(struct perf_job *job, struct perf_task *t)
+{
+	uint32_t len = t->nlb * job->xfer_block, unit = job->cfg->io_unit ? job->cfg->io_unit : len;
+	struct iovec one = { t->buf, len };
+	struct plx_nvme_rw rw = { .iov = &one, .iovcnt = 1, .nlb = t->nlb, .slba = t->slba, .md = t->md,
+				  .flags = job->cfg->prinfo, .reftag = (uint32_t)t->slba };
+
+	if (t->iov) {
+		rw.iov = t->iov;
+		rw.iovcnt = 0;
+		for (uint32_t off = 0; off < len; off += unit)
+			t->iov[rw.iovcnt++] = (struct iovec){ (char *)t->buf + off, len - off < unit ? len - off : unit };
+	}
+	return t->is_read ? plx_nvme_readv(job->ns, job->engine_data, &rw, io_done, t) :
+			    plx_nvme_writev(job->ns, job->engine_data, &rw, io_done, t);
+}
+
+static int nvme_submit(struct perf_job *job, struct perf_task *t)
+{
+	if (plx_unlikely(t->iov || t->md || job->cfg->prinfo))
+		return submit_ext(job, t);
+	if (t->is_read)
+		return plx_nvme_read(job->ns, job->engine_data, t->buf, t->slba, t->nlb, io_done, t);
+	return plx_nvme_write(job->ns, job->engine_data, t->buf, t->slba, t->nlb, io_done, t);
+}
+
+static int nvme_poll(struct perf_job *job, uint32_t max)
+{
+	return plx_nvme_qpair_poll(job->engine_data, max);
+}
+
+static void nvme_flush(struct perf_job *job)
+{
+	plx_nvme_qpair_flush(job->engine_data);
+}
+
+static int nvme_open(struct perf_job *job)
+{
+	struct plx_nvme_qpair_opts opts;
+
+	plx_nvme_qpair_opts_init(&opts);
+	/* one entry of a ring stays empty; I/O larger than a command takes several */
+	opts.queue_size = job->depth + 1 > 256 ? job->depth + 1 : 256;
+	job->engine_data = plx_nvme_qpair_create(plx_nvme_ns_ctrlr(job->ns), &opts);
+	return job->engine_data ? 0 : -errno;
+}
+
+static void nvme_close(struct perf_job *job)
+{
+	if (job->engine_data)
+		plx_nvme_qpair_destroy(job->engine_data);
+	job->engine_data = NULL;
+}
+
+const struct perf_engine perf_engine_nvme = {
+	.name = "nvme",
+	.open = nvme_open,
+	.close = nvme_close,
+	.submit = nvme_submit,
+	.poll = nvme_poll,
+	.flush = nvme_flush,
+};

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * perf/perf.h - what the files of plx-perf share
+ *
+ *   main.c       from arguments to exit code
+ *   options.c    the command line
+ *   run.c        what -r or --virtual names: controllers, namespaces; workers and the jobs they get
+ *   load.c       the worker's loop: the hot path
+ *   pattern.c    which block next (uniform, sequential, Zipf), which size, read or write
+ *   verify.c     blocks that describe themselves, and the check of what was read
+ *   series.c     --interval
+ *   report*.c    results as text, JSON, histogram log
+ *   calibrate.c  the limits of this machine
+ *   engines/     one file per engine, one table of functions each
+ */
+#ifndef POLLUX_PERF_H
+#define POLLUX_PERF_H
+
+#include <pollux/env.h>
+#include <pollux/histogram.h>
+#include <pollux/nvme.h>
+#include <pollux/nvmf.h>
+#include <pollux/thread.h>
+#include <stdatomic.h>
+
+#define PERF_MAX_SIZES	 16
+#define PERF_MAX_DEVICES 64
+
+struct perf_job;
+struct perf_worker;
+struct perf_verify;
+
+/* ---- what to do ---- */
+
+enum perf_pattern { PERF_SEQUENTIAL, PERF_RANDOM };
+
+struct perf_size { /* -o 4k:70,64k:30 */
+	uint32_t bytes; /* data bytes, a multiple of the block size */
+	uint32_t share; /* percent; all add up to 100 */
+};
+
+struct perf_config {
+	uint32_t queue_depth; /* -q, per queue pair */
+	struct perf_size sizes[PERF_MAX_SIZES];
+	unsigned nsizes;
+	uint32_t max_size; /* the largest of them */
+	enum perf_pattern pattern;
+	unsigned read_share; /* percent */
+	uint64_t time_ns, warmup_ns; /* -t, -a */
+	uint64_t ios_per_job; /* -d; 0: no limit */
+	struct plx_cpuset cores; /* -c */
+	unsigned queue_pairs; /* -P, per namespace and worker */
+	uint32_t io_unit; /* -O: bytes of one iovec; 0: the whole I/O */
+	uint32_t align; /* -A: bytes */
+	uint32_t max_completions; /* -C, per poll; 0: all */
+	double zipf_theta; /* -F; 0: uniform */
+	uint32_t prinfo; /* -e: PLX_NVME_RW_PRACT and PRCHK bits */
+	size_t mem_mb; /* -s; 0: computed */
+	unsigned latency; /* -L 1, -LL 2 */
+	bool device_latency; /* -l */
+	uint32_t continue_on_error; /* -Q: log every n-th error; 0: stop at the first */
+	bool no_shutdown; /* -N */
+	bool verify;
+	bool calibrate;
+	uint64_t seed;
+	uint64_t interval_ns; /* --interval; 0: none */
+	uint32_t timeout_ms; /* --timeout: per command; 0: none */
+	enum plx_nvme_timeout_action timeout_action;
+	const char *virtual_spec; /* --virtual; "" when no -r was given */
+	bool use_virtual;
+	struct plx_nvme_trid trids[PERF_MAX_DEVICES];
+	unsigned ntrids;
+	const char *json_path, *hist_path; /* "-" is standard output */
+	bool no_huge;
+	bool progress; /* standard error is a terminal and nothing asked for silence */
+};
+
+/* ---- doing it ---- */
+
+/* One outstanding I/O: a line, the job's from set-up to teardown */
+struct perf_task {
+	struct perf_job *job;
+	void *buf;
+	uint64_t start; /* ticks: time stamp before submission */
+	uint64_t slba;
+	uint32_t nlb;
+	uint8_t is_read;
+	uint8_t size; /* index in job->sizes */
+	uint16_t status; /* of the completion perf_task_odd() looks at */
+	struct iovec *iov; /* with -O: pieces of @buf */
+	uint32_t iovcnt;
+	uint32_t index;
+	void *md; /* separate metadata */
+} plx_aligned(PLX_CACHE_LINE);
+_Static_assert(sizeof(struct perf_task) == 64, "one line an outstanding I/O");
+
+/*
+ * struct perf_engine - how a job's I/O is done. One table per file in engines/.
+ *
+ * @open: in the worker's thread: make what the job needs (queue pair, ring). Return: 0 or -errno, logged
+ * @submit: start @t (buf, slba, nlb, is_read are set). Return: 0; -EAGAIN try after a poll; other -errno
+ * @poll: call perf_task_done() for each completion, at most @max (0: all). Return: how many; -ENXIO the device is gone
+ * @flush: whatever submit() has put off
+ */
+struct perf_engine {
+	const char *name;
+	int (*open)(struct perf_job *job);
+	void (*close)(struct perf_job *job);
+	int (*submit)(struct perf_job *job, struct perf_task *t);
+	int (*poll)(struct perf_job *job, uint32_t max);
+	void (*flush)(struct perf_job *job);
+};
+extern const struct perf_engine perf_engine_nvme;
+
+/* A size as the generator needs it */
+struct perf_job_size {
+	uint64_t units; /* how many aligned places of that size there are */
+	uint32_t nlb;
+	uint32_t below; /* chosen when 32 random bits are below this, and not below the one before's */
+};
+
+/* What a completion leaves to be recorded: the task itself is on its way again by then */
+struct perf_sample {
+	uint64_t ticks;
+	uint32_t nlb;
+	uint8_t is_read;
+	uint8_t failed;
+};
+
+struct perf_counters {
+	uint64_t ios[2]; /* by is_read */
+	uint64_t bytes[2];
+	uint64_t errors;
+	uint64_t mismatches; /* --verify */
+};
+
+/* One queue pair on one namespace in one worker. Set up by run.c, run by load.c, read by the reports once it has stopped. */
+struct perf_job {
+	/* each I/O */
+	const struct perf_engine *engine;
+	void *engine_data; /* nvme: the queue pair */
+	struct plx_nvme_ns *ns;
+	struct perf_worker *worker;
+	struct perf_task **done; /* [depth] completed in this turn, to be submitted again */
+	struct perf_sample *samples; /* [depth] of the same, to be recorded */
+	uint32_t ndone;
+	uint32_t nkept; /* the first so many of done are drawn already: they found the queue full */
+	uint32_t depth;
+	uint64_t rng; /* state of the generator */
+	uint64_t next_lba; /* sequential */
+	uint64_t to_submit; /* -d: I/Os left */
+	uint32_t read_below; /* a read when 32 random bits are below; reads only: UINT32_MAX and all_reads */
+	uint8_t all_reads, all_writes, random, nsizes;
+	uint32_t outstanding;
+	struct perf_verify *verify; /* NULL: none; shared by the jobs on a namespace, which are one worker's */
+	bool prefill; /* writing every block once, before --verify reads any */
+	struct plx_hist *hist[2]; /* by is_read: what is recorded into now */
+	struct perf_counters n;
+	struct perf_job_size sizes[PERF_MAX_SIZES];
+	struct perf_zipf *zipf; /* NULL: uniform */
+
+	/* cold */
+	struct perf_task *tasks;
+	uint64_t lbas; /* blocks of the namespace this job draws from, from block 0 */
+	uint32_t block; /* data bytes of a block */
+	uint32_t xfer_block; /* bytes in the buffer for one block */
+	struct plx_hist *total[2]; /* with --interval: everything before the current interval; else == hist */
+	struct perf_series *series;
+	struct perf_device *device;
+	unsigned index; /* queue pair of the device within the worker */
+	struct plx_nvme_qpair_stats qp_before, qp_after; /* around the measured time */
+	int failed; /* -errno: gave up, reason logged */
+	uint16_t first_error; /* NVMe status of the first failed I/O */
+	uint64_t first_error_lba;
+	const struct perf_config *cfg;
+} plx_aligned(PLX_NO_SHARE);
+
+struct perf_cycles { /* ticks of the worker, split */
+	uint64_t submit, complete, poll_empty, controller; /* controller: inline only */
+	uint64_t target; /* of the virtual controller's own core meanwhile, while it was busy */
+	uint64_t total;
+};
+
+enum perf_phase { PERF_WARMUP, PERF_MEASURE, PERF_DRAIN, PERF_OVER };
+
+/* One core that generates load */
+struct perf_worker {
+	uint64_t now; /* time stamp of the last completion */
+	struct plx_tsc_scale scale;
+	uint64_t next_event; /* ticks: warm-up ends, interval ends, time is up */
+	struct perf_cycles cycles;
+	struct perf_job **jobs;
+	unsigned njobs;
+	uint32_t max_completions;
+	bool inline_controller;
+	enum perf_phase phase;
+	struct plx_thread *thread;
+	const struct plx_thread *target; /* runs the virtual controller on its own core; NULL: none */
+	uint64_t start_tsc, stop_tsc; /* of the measured time */
+	uint64_t end_tsc, interval_tsc, next_interval;
+	const struct perf_config *cfg;
+	unsigned cpu, index;
+	int rc;
+	_Atomic bool *stop; /* set by Ctrl-C or by a failing worker */
+	pthread_t os_thread;
+} plx_aligned(PLX_NO_SHARE);
+
+/** perf_worker_run - warm up, measure, drain; in the worker's OS thread with its plx_thread entered, jobs open.
+ *  Return: 0 (look at the jobs' counters for I/O errors) or -errno */
+int perf_worker_run(struct perf_worker *w);
+
+/** perf_worker_prefill - write every block of each verified namespace once; before perf_worker_run(). Return: 0 or -errno */
+int perf_worker_prefill(struct perf_worker *w);
+
+/** perf_job_init - tasks, buffers, generator, histograms of a job whose device fields are set; in the worker's thread */
+int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf_config *cfg);
+void perf_job_fini(struct perf_job *job);
+
+/** perf_task_odd - a completion that failed, or whose data has to be checked (load.c) */
+void perf_task_odd(struct perf_task *t, uint16_t status);
+
+/** perf_task_done - an engine reports a completion; @status: NVMe status without phase, 0 for success */
+static inline void perf_task_done(struct perf_task *t, uint16_t status)
+{
+	struct perf_job *job = t->job;
+	uint64_t now = plx_tsc();
+
+	job->worker->now = now;
+	job->samples[job->ndone] = (struct perf_sample){ now - t->start, t->nlb, t->is_read, status != 0 };
+	job->done[job->ndone++] = t;
+	if (plx_unlikely(status || job->verify))
+		perf_task_odd(t, status);
+}
+
+/* ---- run.c ---- */
+
+/* A namespace under test */
+struct perf_device {
+	char name[320]; /* the trid, and the namespace */
+	struct plx_nvme_ctrlr *ctrlr;
+	struct plx_nvme_ns *ns;
+	struct perf_worker *only; /* inline: the one worker whose thread runs the controller; else NULL */
+	struct perf_verify *verify;
+};
+
+/* A controller, and who polls its admin queue while the run lasts */
+struct perf_ctrlr {
+	struct plx_nvme_ctrlr *ctrlr;
+	struct perf_worker *owner;
+	struct plx_poller *poller;
+	struct plx_thread *thread; /* inline: entered to talk to it; else NULL */
+	unsigned numa_warned;
+};
+
+struct perf_run {
+	const struct perf_config *cfg;
+	struct perf_worker *workers;
+	unsigned nworkers;
+	struct perf_device devices[PERF_MAX_DEVICES];
+	unsigned ndevices;
+	struct perf_ctrlr ctrlrs[PERF_MAX_DEVICES];
+	unsigned nctrlrs;
+	struct perf_job *jobs; /* njobs of them, grouped by worker */
+	unsigned njobs;
+	struct plx_reactor *target; /* runs the virtual controller; NULL: inline, or none */
+	struct plx_nvmf_device *virtual_device;
+	int target_cpu; /* -1: none */
+	bool inline_controller;
+	_Atomic bool stop;
+	_Atomic unsigned running; /* workers not yet done */
+	double env_init_s, first_io_s; /* start to environment, start to first submission */
+};
+
+struct perf_cores {
+	struct plx_cpuset workers;
+	int target; /* of the virtual controller; -1: none of its own */
+};
+/** perf_choose_cores - the cores that perf_run_open() will use. Return: 0; 2 those of @cfg cannot be (said on standard error) */
+int perf_choose_cores(const struct perf_config *cfg, struct perf_cores *out);
+
+/**
+ * perf_run_open - attach everything, lay out workers and jobs
+ * Return: 0; 2 the request does not fit the device (said on standard error); 1 failed (logged). Undone by perf_run_close(), always.
+ */
+int perf_run_open(struct perf_run *run, const struct perf_config *cfg);
+/** perf_run_go - start the workers, show progress, wait for the end or Ctrl-C. Return: 0, or 1 when a worker could not do its work */
+int perf_run_go(struct perf_run *run);
+void perf_run_close(struct perf_run *run);
+
+/* ---- pattern.c ---- */
+
+static inline uint64_t perf_random(uint64_t *s)
+{
+	/* xorshift64*: three shifts and a multiplication, 2^64 - 1 long */
+	uint64_t x = *s;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	*s = x;
+	return x * 0x2545f4914f6cdd1dull;
+}
+/** perf_zipf_create - @n places, skew @theta (0 < theta, 1 excluded); perf_zipf_draw maps 64 random bits to 0..n-1, most popular scattered over the space */
+struct perf_zipf *perf_zipf_create(uint64_t n, double theta);
+void perf_zipf_destroy(struct perf_zipf *z);
+uint64_t perf_zipf_draw(const struct perf_zipf *z, uint64_t random);
+/** perf_zipf_place - where the place of popularity @rank lies, 0 the most popular, below n */
+uint64_t perf_zipf_place(const struct perf_zipf *z, uint64_t rank);
+
+/* ---- verify.c ---- */
+
+/** perf_verify_create - for the blocks of one namespace, shared by all jobs on it in one worker only */
+struct perf_verify *perf_verify_create(uint64_t lbas, uint32_t block, uint64_t seed);
+void perf_verify_destroy(struct perf_verify *v);
+/** perf_verify_claim - no other I/O on these blocks is outstanding: take them. Return: false when one is */
+bool perf_verify_claim(struct perf_verify *v, uint64_t slba, uint32_t nlb);
+void perf_verify_release(struct perf_verify *v, uint64_t slba, uint32_t nlb);
+/** perf_verify_fill - blocks of @t about to be written: header, content, checksum, next generation of each */
+void perf_verify_fill(struct perf_verify *v, struct perf_task *t);
+/** perf_verify_written - the write of @t ended with @status: the new generation counts, or either may be there */
+void perf_verify_written(struct perf_verify *v, struct perf_task *t);
+/** perf_verify_check - blocks of @t were read. Return: mismatching blocks, each reported on standard error with its LBA and what was wrong (the first 20 of a run) */
+uint32_t perf_verify_check(struct perf_verify *v, struct perf_task *t);
+
+/* ---- series.c ---- */
+
+struct perf_series *perf_series_create(const struct perf_config *cfg);
+void perf_series_destroy(struct perf_series *s);
+/** perf_series_cut - the interval ends: its figures are kept, job->hist is added to job->total and emptied */
+void perf_series_cut(struct perf_series *s, struct perf_job *job, uint64_t from_tsc, uint64_t to_tsc);
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * targets/nvmf/nvmf_internal.h - what the files of the NVMe target share
+ *
+ *   subsystem.c      subsystems and their namespaces
+ *   ctrlr.c          a controller: life, namespaces it has attached, AERs, keep-alive
+ *   admin.c identify.c log.c feature.c   admin commands
+ *   cmd_nvm.c        read and write on bdevs: the hot path; cmd_nvm_more.c the other I/O commands
+ *   dptr.c           PRPs and SGLs to iovecs
+ *   pcie.c           the virtual PCIe function: registers and reset; pcie_queue.c its queues and doorbells
+ *   virtual.c        the in-process front end; device.c the tools' embedded device
+ *
+ * A controller, its function, its queues and their requests belong to one plx_thread.
+ */
+#ifndef POLLUX_NVMF_INTERNAL_H
+#define POLLUX_NVMF_INTERNAL_H
+
+#include <pollux/nvmf.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define nvmf_log(level, ...) plx_log(PLX_LOG_##level, "nvmf", __VA_ARGS__)
+
+#define NVMF_MAX_NS	   1024u
+#define NVMF_MAX_IOQ	   128u
+#define NVMF_MDTS_MAX	   8u /* 1 MiB */
+#define NVMF_MAX_IOV	   258 /* 1 MiB of 4 KiB pages at the worst alignment, and one to spare */
+#define NVMF_ADMIN_REQS	   64
+#define NVMF_MAX_SQ_REQS   1024u /* commands under execution of one queue; more wait in the ring */
+
+/* Status without phase, NVMe form */
+#define NVMF_ST(sc)	     PLX_NVME_ST(0, (sc) & 0xff)
+#define NVMF_ST_CS(sc)	     PLX_NVME_ST(1, (sc) & 0xff) /* command specific */
+#define NVMF_ST_DNR(st)	     ((uint16_t)((st) | PLX_NVME_DNR))
+
+struct nvmf_ctrlr;
+struct nvmf_fn;
+struct nvmf_sq;
+struct nvmf_cq;
+
+/* ---- namespaces ---- */
+
+/* A subsystem's namespace. Lives from add_ns to remove_ns; the subsystem's lock guards the table. */
+struct nvmf_ns {
+	uint32_t nsid; /* 0: slot is free */
+	uint32_t refs; /* the table's, and one of each controller attached */
+	bool active; /* false: being opened, or removed and waiting for controllers to let go */
+	struct plx_bdev_desc *desc;
+	struct plx_bdev *bdev;
+	uint8_t nguid[16], eui64[8], uuid[16];
+	struct plx_nvmf_subsystem *subsystem;
+};
+
+struct plx_nvmf_subsystem {
+	char nqn[224];
+	char serial[21];
+	char model[41];
+	uint32_t max_ns;
+	struct nvmf_ns *ns; /* max_ns of them, index nsid - 1 */
+	pthread_mutex_t lock;
+	uint16_t next_cntlid;
+	TAILQ_HEAD(, nvmf_ctrlr) ctrlrs;
+	TAILQ_ENTRY(plx_nvmf_subsystem) link;
+};
+
+/* What a controller needs of a namespace for each I/O: one line, on the controller's thread */
+struct nvmf_ctrlr_ns {
+	struct plx_bdev_desc *desc; /* NULL: inactive */
+	struct plx_bdev_channel *ch;
+	uint64_t blocks;
+	uint32_t xfer_block; /* bytes of the data buffer for one block */
+	uint32_t max_nlb; /* blocks of one command after MDTS */
+	uint32_t block_size, md_size;
+	uint8_t plain; /* no metadata, no protection information: the fast path applies */
+	uint8_t md_extended, pi_type, pi_first;
+	uint32_t nsid;
+	struct nvmf_ns *ns;
+	uint64_t writes_fenced; /* spare for write protection: 0 */
+} plx_aligned(PLX_CACHE_LINE);
+_Static_assert(sizeof(struct nvmf_ctrlr_ns) == 64, "one line a namespace");
+
+/* ---- requests ---- */
+
+/*
+ * One command under execution. From its queue's pool at fetch, back to it at completion.
+ * Line 0 is the host's entry, copied: the host may rewrite the ring at any time.
+ */
+struct nvmf_req {
+	struct plx_nvme_cmd cmd;
+	/* line 1 */
+	struct nvmf_sq *sq;
+	struct nvmf_req *next; /* free list, or whatever list it waits in */
+	struct iovec *iov; /* &iov1[0] or iov_mem */
+	int32_t iovcnt;
+	uint32_t len; /* bytes of data */
+	struct iovec iov1[2];
+	/* line 2: off the plain read/write path */
+	struct nvmf_ctrlr_ns *cns;
+	void *md; /* separate metadata, host memory */
+	uint32_t md_len;
+	uint32_t dw0; /* completion's dword 0 */
+	uint16_t status; /* while it waits for room in the CQ */
+	uint8_t posted; /* completed, but waits for room in the CQ */
+	uint8_t aborted; /* an Abort hit it */
+	uint8_t stage; /* multi-step commands */
+	uint8_t nsub; /* ... and what is outstanding of them */
+	struct nvmf_req *peer; /* fused pair: compare's write and the other way round */
+	struct plx_bdev_wait wait; /* for bdev I/O objects */
+	struct iovec *iov_mem; /* NVMF_MAX_IOV of them, allocated with the pool */
+	void *buf; /* scratch of a multi-step command, owned by it */
+	uint64_t scratch[4];
+} plx_aligned(PLX_CACHE_LINE);
+_Static_assert(offsetof(struct nvmf_req, sq) == 64 && offsetof(struct nvmf_req, cns) == 128,
+	       "a plain read touches two lines");
+
+/* ---- queues of the virtual function ---- */
+
+struct nvmf_cq {
+	struct plx_nvme_cpl *entries;
+	volatile uint32_t *head_db;
+	uint16_t tail;
+	uint16_t phase; /* 0 or 1, as next written */
+	uint32_t room; /* entries certainly free; refreshed from the doorbell when 0 */
+	uint32_t size;
+	uint16_t qid;
+	uint16_t vector;
+	bool irq_enabled;
+	uint8_t bad_db; /* reported an invalid doorbell value */
+	uint32_t sqs; /* submission queues that complete here */
+	struct nvmf_req *full_head, **full_tail; /* completions waiting for room */
+	struct nvmf_fn *fn;
+	uint64_t prp;
+	volatile uint32_t *eventidx; /* shadow doorbells (DBBUF) */
+} plx_aligned(PLX_NO_SHARE);
+
+enum nvmf_sq_state {
+	NVMF_SQ_LIVE,
+	NVMF_SQ_DRAINING, /* being deleted: nothing is fetched, what is outstanding ends as aborted */
+	NVMF_SQ_DEAD, /* controller reset: completions go nowhere */
+};
+
+struct nvmf_sq {
+	/* line 0: fetch and complete */
+	const struct plx_nvme_cmd *entries;
+	volatile uint32_t *tail_db;
+	struct nvmf_req *free;
+	struct nvmf_cq *cq;
+	struct nvmf_ctrlr *ctrlr;
+	struct nvmf_fn *fn;
+	uint32_t head;
+	uint32_t size;
+	uint16_t qid;
+	uint16_t outstanding;
+	uint8_t state; /* enum nvmf_sq_state */
+	uint8_t bad_db;
+	uint8_t prio;
+	/* cold */
+	struct nvmf_req *reqs; /* nreqs of them */
+	struct iovec *iovs;
+	uint32_t nreqs;
+	struct nvmf_req *fused_first; /* compare waiting for its write */
+	struct nvmf_req *deleter; /* DRAINING: the Delete I/O SQ command that waits for the last completion */
+	uint64_t prp;
+	volatile uint32_t *eventidx;
+} plx_aligned(PLX_NO_SHARE);
+
+/* Host memory the function can reach, ordered by iova */
+struct nvmf_dma_region {
+	uint64_t iova;
+	uint64_t len;
+	char *va;
+};
+#define NVMF_MAX_REGIONS 1024
+
+/* ---- the virtual PCIe function: pcie.c, pcie_queue.c ---- */
+
+struct nvmf_fn_opts {
+	uint32_t max_io_queues, max_queue_size, mdts;
+	uint32_t dstrd; /* CAP.DSTRD: doorbells are 4 << dstrd bytes apart */
+	volatile uint32_t *doorbells; /* memory both sides see, zeroed; (max_io_queues + 1) * 2 doorbells */
+};
+
+struct nvmf_fn {
+	/* each turn */
+	struct nvmf_sq **active; /* [nactive] queues to look at, admin first */
+	uint32_t nactive;
+	_Atomic uint8_t vanished; /* set by any thread */
+	uint8_t attention; /* something rare is under way: see fn_attend() */
+	uint32_t burst; /* Arbitration feature: commands of one queue per turn */
+	/* translation */
+	struct nvmf_dma_region last; /* copy of the region hit last */
+	struct nvmf_dma_region *regions;
+	uint32_t nregions;
+	pthread_mutex_t region_lock; /* the table: any thread maps and unmaps, the function's thread looks up on a miss of @last */
+	_Atomic uint32_t region_gen; /* counts unmaps; nvmf_fn_poll() forgets @last when it moved */
+	uint32_t region_gen_seen;
+
+	struct nvmf_ctrlr *ctrlr;
+	struct plx_thread *thread;
+	struct plx_poller *poller;
+	struct nvmf_fn_opts opts;
+	struct nvmf_sq **sqs; /* [max_io_queues + 1] by qid */
+	struct nvmf_cq **cqs;
+	uint64_t dbbuf_shadow, dbbuf_eventidx;
+
+	/* registers (NVMe over PCIe Transport 1.0c §3.1, Base 2.0c §3.1.3) */
+	uint64_t cap;
+	uint32_t vs, intms, cc, aqa;
+	volatile uint32_t csts; /* read by the other side */
+	uint64_t asq, acq;
+	uint8_t disabling, shutting_down, resetting_bdevs;
+	uint32_t flushes; /* outstanding, of a shutdown */
+	uint32_t bdev_resets; /* outstanding, of a controller reset */
+	uint64_t disable_tsc; /* when CC.EN went to 0 */
+	uint32_t full_cqs; /* completion queues with a list of waiting completions */
+};
+
+/** nvmf_fn_init - on @thread's behalf; registers are at reset values. Return: 0 or -errno */
+int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread, const struct nvmf_fn_opts *opts);
+/** nvmf_fn_fini - in the function's thread: drops queues whatever they hold */
+void nvmf_fn_fini(struct nvmf_fn *fn);
+/** Register access in the function's thread (write) or any (read). @size 4 or 8 bytes */
+void nvmf_fn_reg_write(struct nvmf_fn *fn, uint32_t offset, uint64_t value, unsigned size);
+uint64_t nvmf_fn_reg_read(struct nvmf_fn *fn, uint32_t offset, unsigned size);
+/** nvmf_fn_dma_map/unmap (dptr.c) - any thread. Map Return: 0; -EINVAL empty or wrapping; -EEXIST overlap; -ENOSPC */
+int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len);
+void nvmf_fn_dma_unmap(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
+/** nvmf_fn_poll - one turn: new commands of each queue. Return: commands fetched */
+int nvmf_fn_poll(void *fn);
+
+/* Admin commands that are the function's: each completes @req itself, now or later (pcie_queue.c) */
+void nvmf_fn_create_cq(struct nvmf_fn *fn, struct nvmf_req *req);
+void nvmf_fn_create_sq(struct nvmf_fn *fn, struct nvmf_req *req);
+void nvmf_fn_delete_cq(struct nvmf_fn *fn, struct nvmf_req *req);
+void nvmf_fn_delete_sq(struct nvmf_fn *fn, struct nvmf_req *req);
+void nvmf_fn_dbbuf(struct nvmf_fn *fn, struct nvmf_req *req);
+/** nvmf_fn_abort - Abort (§5.1): ask the bdev to abort it. Return: true when the command was found */
+bool nvmf_fn_abort(struct nvmf_fn *fn, uint16_t sqid, uint16_t cid);
+
+/** nvmf_req_complete - post the completion; @req is gone afterwards. @status without phase */
+void nvmf_req_complete(struct nvmf_req *req, uint16_t status);
+
+/** nvmf_req_complete_ok - the same for success with dword 0 zero: touches the request's first two lines only */
+void nvmf_req_complete_ok(struct nvmf_req *req);
+
+/* Between pcie.c and pcie_queue.c */
+struct nvmf_cq *nvmf_cq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp);
+void nvmf_cq_free(struct nvmf_cq *cq);
+struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp, struct nvmf_cq *cq);
+void nvmf_sq_free(struct nvmf_sq *sq);
+/** nvmf_sq_kill - controller reset: no fetching, outstanding commands are aborted and complete to nowhere */
+void nvmf_sq_kill(struct nvmf_sq *sq);
+/** nvmf_fn_dbbuf_queue - put the queues of @qid onto the shadow doorbells, where configured */
+void nvmf_fn_dbbuf_queue(struct nvmf_fn *fn, uint16_t qid);
+/** nvmf_fn_attend - the rare things of a turn; nvmf_fn_attend_queues its share in pcie_queue.c */
+void nvmf_fn_attend(struct nvmf_fn *fn);
+void nvmf_fn_attend_queues(struct nvmf_fn *fn);
+
+/* ---- translation: dptr.c ---- */
+
+/**
+ * nvmf_map - host address of @len bytes at @iova
+ * Return: the address, or NULL when any of it is outside of what the host mapped
+ */
+void *nvmf_map_slow(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
+static inline void *nvmf_map(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
+{
+	uint64_t off = iova - fn->last.iova;
+
+	if (plx_likely(off < fn->last.len && len <= fn->last.len - off))
+		return fn->last.va + off;
+	return nvmf_map_slow(fn, iova, len);
+}
+/**
+ * nvmf_req_map - data pointer of @req to req->iov for @len bytes (PRP or SGL by PSDT), req->len = len
+ * Admin commands must use PRPs (§4.1). Return: 0 or the status the specification gives for what is malformed
+ */
+uint16_t nvmf_req_map(struct nvmf_req *req, uint32_t len);
+/** nvmf_req_map_md - MPTR (or its SGL) to req->md for @len bytes. Return: 0 or a status */
+uint16_t nvmf_req_map_md(struct nvmf_req *req, uint32_t len);
+/** nvmf_req_copy_out/in - between a flat buffer and the mapped iovecs, from byte @off of them; clipped to req->len */
+void nvmf_req_copy_out(struct nvmf_req *req, uint32_t off, const void *buf, uint32_t len);
+void nvmf_req_copy_in(struct nvmf_req *req, uint32_t off, void *buf, uint32_t len);
+
+/* ---- commands ---- */
+
+/** nvmf_nvm_exec - an I/O command; completes @req now or later (cmd_nvm.c) */
+void nvmf_nvm_exec(struct nvmf_req *req);
+/** nvmf_nvm_exec_slow - everything but a plain read or write (cmd_nvm_more.c) */
+void nvmf_nvm_exec_slow(struct nvmf_req *req);
+/** nvmf_fused_drop - complete with @status the first command of a fused pair whose second will not come (cmd_nvm_more.c) */
+void nvmf_fused_drop(struct nvmf_sq *sq, uint16_t status);
+/** nvmf_admin_exec - an admin command (admin.c) */
+void nvmf_admin_exec(struct nvmf_req *req);
+/** nvmf_req_wait - out of bdev I/O objects: run @again(@req) when there are some */
+void nvmf_req_wait(struct nvmf_req *req, void (*again)(void *req));
+/** nvmf_errno_status - what a refused bdev submission means to the host */
+uint16_t nvmf_errno_status(int rc);
+
+/* ---- controller: ctrlr.c and the admin files ---- */
+
+#define NVMF_MAX_AER 4 /* AERL + 1 */
+
+struct nvmf_ctrlr_stats { /* SMART: data units are counted at completion, read and write */
+	uint64_t reads, writes, read_bytes, written_bytes, errors;
+};
+
+struct nvmf_ctrlr {
+	/* hot */
+	struct nvmf_ctrlr_ns *ns; /* [nn], index nsid - 1 */
+	uint32_t nn;
+	uint16_t cntlid;
+	struct nvmf_ctrlr_stats stats;
+	/* cold */
+	struct nvmf_fn *fn;
+	struct plx_nvmf_subsystem *subsystem;
+	struct plx_thread *thread;
+	TAILQ_ENTRY(nvmf_ctrlr) link;
+	bool enabled;
+	struct nvmf_admin *admin; /* features, AERs, logs: admin.c and its neighbours */
+};
+
+/** nvmf_ctrlr_create - in its thread, attached to every namespace of @s. Return: NULL with errno */
+struct nvmf_ctrlr *nvmf_ctrlr_create(struct plx_nvmf_subsystem *s, struct nvmf_fn *fn);
+void nvmf_ctrlr_destroy(struct nvmf_ctrlr *c);
+/** nvmf_ctrlr_enable/disable - CC.EN went to 1, or 0 and all queues are gone: features and AERs back to their defaults */
+void nvmf_ctrlr_enable(struct nvmf_ctrlr *c);
+void nvmf_ctrlr_disable(struct nvmf_ctrlr *c);
+/** nvmf_ctrlr_event - an asynchronous event (§5.2): type, information, log page */
+void nvmf_ctrlr_event(struct nvmf_ctrlr *c, uint8_t type, uint8_t info, uint8_t lid);
+/** nvmf_ctrlr_log_error - an entry of the Error Information log (§5.16.1.2) for a failed command */
+void nvmf_ctrlr_log_error(struct nvmf_req *req, uint16_t status);
+/** nvmf_ctrlr_abort_aer - the Abort command may hit an AER: complete it aborted. Return: true when found */
+bool nvmf_ctrlr_abort_aer(struct nvmf_ctrlr *c, uint16_t cid);
+
+static inline struct nvmf_ctrlr_ns *nvmf_ctrlr_ns(struct nvmf_ctrlr *c, uint32_t nsid)
+{
+	return nsid - 1 < c->nn && c->ns[nsid - 1].desc ? &c->ns[nsid - 1] : NULL;
+}
+
+#endif
