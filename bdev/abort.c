@@ -2,9 +2,9 @@
 /*
  * bdev/abort.c - ends the I/Os of a channel that were submitted with one callback argument
  *
- * Those that the layer holds back end here. Of those in the module's hands the module is asked: once for
- * all that it knows by the caller's argument, and once for each that was cut in pieces, which it knows by
- * that I/O.
+ * Those that the layer holds back end here. Of those in the module's hands the module is asked:
+ * once for all that it knows by the caller's argument, and once for each that was cut in pieces,
+ * which it knows by that I/O.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -118,10 +118,10 @@ static void abort_run(struct abort *a)
 	plx_bdev_io_complete(io, native ? PLX_BDEV_OK : PLX_BDEV_ST_INTERNAL);
 }
 
-int plx_bdev_abort(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, void *io_arg, plx_bdev_cb cb,
-		   void *arg)
+int plx_bdev_abort(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, void *io_arg,
+		   plx_bdev_cb cb, void *arg)
 {
-	struct bdev_req r = {.type = PLX_BDEV_ABORT, .cb = cb, .arg = arg};
+	struct bdev_req r = { .type = PLX_BDEV_ABORT, .cb = cb, .arg = arg };
 	struct abort *a;
 	void *mem;
 

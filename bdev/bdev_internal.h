@@ -2,9 +2,9 @@
 /*
  * bdev/bdev_internal.h - what the block layer's own files share
  *
- * Who owns what: a channel, its pool and everything in flight on it belong to the thread of the channel.
- * Lists of devices, descriptors and channels, and the queue for exclusive access, are under one mutex
- * (bdev_lock()), which no I/O takes.
+ * Who owns what: a channel, its pool and everything in flight on it belong to the thread of the
+ * channel. Lists of devices, descriptors and channels, and the queue for exclusive access, are
+ * under one mutex (bdev_lock()), which no I/O takes.
  */
 #ifndef POLLUX_BDEV_INTERNAL_H
 #define POLLUX_BDEV_INTERNAL_H
@@ -16,21 +16,22 @@
 
 #include "core/checksum.h"
 
-/* I/O objects of a channel: more than any queue of a sensible depth; untouched ones cost no memory */
+/* I/O objects of a channel: more than any queue of a sensible depth; untouched ones cost no
+ * memory */
 #define BDEV_POOL_SIZE 2048
 /* of the buffer through which unaligned or emulated I/O goes, unless a block is larger */
 #define BDEV_BOUNCE_BYTES (128u << 10)
 
 /* plx_bdev_io.state: 0 for a plain I/O in the hands of the module */
 enum {
-	IO_DONE = 1,	  /* free, or in its callback */
-	IO_CHILD = 2,	  /* part of another I/O: no statistics, not from the pool */
-	IO_SPLIT = 4,	  /* has children, by way of priv */
-	IO_HELD = 8,	  /* waits for a fence to fall; the module has not seen it */
+	IO_DONE = 1, /* free, or in its callback */
+	IO_CHILD = 2, /* part of another I/O: no statistics, not from the pool */
+	IO_SPLIT = 4, /* has children, by way of priv */
+	IO_HELD = 8, /* waits for a fence to fall; the module has not seen it */
 	IO_DEFERRED = 16, /* completed too deep in the stack: called back from a poller */
-	IO_DRAIN = 32,	  /* a fence waits for it */
-	IO_LAYER = 64,	  /* not in the hands of the module */
-	IO_EXT = 128,	  /* has fields that io_finish() must reset */
+	IO_DRAIN = 32, /* a fence waits for it */
+	IO_LAYER = 64, /* not in the hands of the module */
+	IO_EXT = 128, /* has fields that io_finish() must reset */
 };
 
 /* plx_bdev_channel.guard: number of callbacks on the stack, and a flag that forces the slow path */
@@ -81,8 +82,9 @@ struct bdev_split;
 struct plx_bdev_channel {
 	/* line 0: read by every submission and completion */
 	struct plx_bdev_io *free; /* last in, first out */
-	uint64_t blocks;	  /* of the device; may lag behind growth, which the slow path sees */
-	uint64_t fast_blocks; /* an I/O of more blocks takes the slow path; 0 while fenced or removed */
+	uint64_t blocks; /* of the device; may lag behind growth, which the slow path sees */
+	/* an I/O of more blocks takes the slow path; 0 while fenced or removed */
+	uint64_t fast_blocks;
 	uint32_t buf_block;
 	uint32_t align_mask;
 	void (*submit)(struct plx_bdev_io *io);
@@ -105,12 +107,12 @@ struct plx_bdev_channel {
 	struct plx_bdev *bdev;
 	struct plx_bdev_io *pool;
 	uint32_t carved; /* pool objects that have been used at least once */
-	uint32_t refs;	 /* 0: dead, waits for its messages; under bdev_lock() */
-	uint32_t pins;	 /* messages on their way here; under bdev_lock() */
+	uint32_t refs; /* 0: dead, waits for its messages; under bdev_lock() */
+	uint32_t pins; /* messages on their way here; under bdev_lock() */
 	bool removed;
 	struct plx_bdev_wait *wait_head, *wait_tail;
 	struct plx_poller *poller;
-	struct bdev_excl *fence;   /* who keeps new I/O waiting; NULL: nobody */
+	struct bdev_excl *fence; /* who keeps new I/O waiting; NULL: nobody */
 	struct bdev_io_list held;
 	uint32_t draining; /* I/Os with IO_DRAIN */
 	struct bdev_split *split_cache;
@@ -143,8 +145,8 @@ struct plx_bdev_internal {
 	TAILQ_HEAD(, plx_bdev_desc) descs;
 	TAILQ_HEAD(, plx_bdev_channel) channels;
 	STAILQ_HEAD(, bdev_excl) excl; /* the first one has it */
-	struct bdev_excl *fence;       /* what new channels start with */
-	struct plx_bdev_stat past;     /* of channels that are gone */
+	struct bdev_excl *fence; /* what new channels start with */
+	struct plx_bdev_stat past; /* of channels that are gone */
 	/* unregistration */
 	struct plx_thread *unreg_thread;
 	void (*unreg_cb)(void *arg, int rc);
@@ -154,7 +156,8 @@ struct plx_bdev_internal {
 
 void bdev_lock(void);
 void bdev_unlock(void);
-/** bdev_send - as plx_thread_send(), but never fails: waits for room, or calls at once in @t itself */
+/** bdev_send - as plx_thread_send(), but never fails: waits for room, or calls at once in @t
+ *  itself */
 void bdev_send(struct plx_thread *t, plx_msg_fn fn, void *arg);
 /** bdev_unhold - give up a hold; destroys the device when it was the last thing in the way */
 void bdev_unhold(struct plx_bdev_internal *in);
@@ -162,10 +165,11 @@ void bdev_unhold(struct plx_bdev_internal *in);
 struct plx_bdev *bdev_lookup(const char *name);
 
 /**
- * struct bdev_visit - a walk over all channels of a device, each in its own thread, one after the other
+ * struct bdev_visit - a walk over all channels of a device, each in its own thread, one after the
+ * other
  *
- * The caller's until @done, which is called in the thread that started the walk (when it was in none:
- * in that of the last channel). Runs at once where it needs no other thread.
+ * The caller's until @done, which is called in the thread that started the walk (when it was in
+ * none: in that of the last channel). Runs at once where it needs no other thread.
  */
 struct bdev_visit {
 	struct plx_bdev_internal *in;
@@ -178,7 +182,7 @@ void bdev_visit(struct bdev_visit *v, struct plx_bdev_internal *in);
 
 /* channel.c */
 struct plx_bdev_io *channel_carve(struct plx_bdev_channel *ch); /* a fresh object, or NULL */
-void channel_refresh(struct plx_bdev_channel *ch);		 /* limits of the fast path, anew */
+void channel_refresh(struct plx_bdev_channel *ch); /* limits of the fast path, anew */
 void channel_defer(struct plx_bdev_channel *ch, struct plx_bdev_io *io);
 void channel_wake(struct plx_bdev_channel *ch);
 uint32_t channel_in_flight(const struct plx_bdev_channel *ch);
@@ -212,15 +216,17 @@ void io_run(struct plx_bdev_io *io); /* past the fence: to the module, or to its
 /* split.c */
 enum split_mode {
 	SPLIT_NONE, /* straight to the module */
-	SPLIT_CUT,  /* pieces of the caller's iovecs, through a buffer where they do not suit the device */
+	/* pieces of the caller's iovecs, through a buffer where they do not suit the device */
+	SPLIT_CUT,
 	SPLIT_COMPARE, /* read and compare */
-	SPLIT_VERIFY,  /* read and forget */
-	SPLIT_ZERO,    /* write zeroes */
-	SPLIT_COPY,    /* read and write */
-	SPLIT_CAW,     /* compare, then write, with exclusive access */
+	SPLIT_VERIFY, /* read and forget */
+	SPLIT_ZERO, /* write zeroes */
+	SPLIT_COPY, /* read and write */
+	SPLIT_CAW, /* compare, then write, with exclusive access */
 };
 /** split_plan - how a request has to be carried out; *@bounce: it needs a buffer */
-enum split_mode split_plan(const struct plx_bdev_channel *ch, const struct bdev_req *r, bool *bounce);
+enum split_mode split_plan(const struct plx_bdev_channel *ch, const struct bdev_req *r,
+			   bool *bounce);
 /** split_prepare - Return: 0; -ENOMEM */
 int split_prepare(struct plx_bdev_io *io, enum split_mode mode, bool bounce);
 void split_start(struct plx_bdev_io *io);
@@ -228,7 +234,8 @@ void split_cancel(struct plx_bdev_io *io); /* not started: its state is given ba
 void split_cache_free(struct plx_bdev_channel *ch);
 
 /**
- * struct bdev_excl - exclusive access to a range of a device: new I/O waits, I/O in flight has ended
+ * struct bdev_excl - exclusive access to a range of a device: new I/O waits, I/O in flight has
+ * ended
  *
  * One at a time per device, in order of request.
  * @io, @offset, @blocks, @reset, @run, @released and @in are the caller's to fill
@@ -265,9 +272,11 @@ struct plx_bdev_io *channel_match(struct plx_bdev_channel *ch, void *arg, uint32
 struct plx_pi_format pi_format(const struct plx_bdev *b);
 struct plx_pi_tags pi_tags(const struct plx_bdev_io *io);
 /** pi_verify - the checks that @io asks for, on its blocks at @iov and @md. Return: a status */
-uint16_t pi_verify(const struct plx_bdev_io *io, const struct iovec *iov, int iovcnt, const void *md);
+uint16_t pi_verify(const struct plx_bdev_io *io, const struct iovec *iov, int iovcnt,
+		   const void *md);
 /** pi_move_refs - after a copy: reference tags of type 1 follow their blocks, by @delta */
-void pi_move_refs(const struct plx_bdev *b, void *md, size_t stride, uint64_t blocks, uint32_t delta);
+void pi_move_refs(const struct plx_bdev *b, void *md, size_t stride, uint64_t blocks,
+		  uint32_t delta);
 
 static inline bool range_overlaps(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 {

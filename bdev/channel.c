@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bdev/channel.c - channels: one per thread and device, counted; their I/O objects; walks over all of them
+ * bdev/channel.c - channels: one per thread and device, counted; their I/O objects; walks over all
+ * of them
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ void io_list_remove(struct bdev_io_list *l, struct plx_bdev_io *io)
 
 /* ---- the pool ---- */
 
-/* Objects are prepared one by one as the depth grows, so memory that no depth ever reached stays untouched. */
+/* Objects are prepared one by one as the depth grows, so memory that no depth ever reached stays
+ * untouched. */
 struct plx_bdev_io *channel_carve(struct plx_bdev_channel *ch)
 {
 	struct plx_bdev_io *io;
@@ -66,8 +68,8 @@ void channel_refresh(struct plx_bdev_channel *ch)
 /* ---- once in a turn ---- */
 
 /*
- * Latency without a time stamp per I/O: the sum over all I/Os is the depth, summed over time. Samples are
- * a turn apart, which is the resolution that is promised.
+ * Latency without a time stamp per I/O: the sum over all I/Os is the depth, summed over time.
+ * Samples are a turn apart, which is the resolution that is promised.
  */
 static plx_noinline void clock_sample(struct plx_bdev_channel *ch)
 {
@@ -201,7 +203,8 @@ static struct plx_bdev_channel *channel_create(struct plx_bdev *b)
 	ch->submit = b->ops->submit;
 	ch->buf_block = plx_bdev_buf_block(b);
 	ch->align_mask = b->align ? b->align - 1 : 0;
-	ch->max_segments = b->max_segments && b->max_segments < INT32_MAX ? b->max_segments : INT32_MAX;
+	ch->max_segments =
+		b->max_segments && b->max_segments < INT32_MAX ? b->max_segments : INT32_MAX;
 	io_list_init(&ch->deferred);
 	io_list_init(&ch->held);
 	ch->reset_io = &ch->pool[BDEV_POOL_SIZE];
@@ -245,8 +248,8 @@ static struct plx_bdev_channel *channel_find(struct plx_bdev_internal *in, struc
 	struct plx_bdev_channel *ch;
 
 	TAILQ_FOREACH(ch, &in->channels, link)
-		if (ch->thread == t && ch->refs)
-			return ch;
+	if (ch->thread == t && ch->refs)
+		return ch;
 	return NULL;
 }
 
@@ -321,8 +324,8 @@ void plx_bdev_put_channel(struct plx_bdev_channel *ch)
 	last = dead && !ch->pins;
 	bdev_unlock();
 	if (dead && channel_in_flight(ch))
-		plx_log(PLX_LOG_ERR, "bdev", "%s: channel put with %u I/Os outstanding", ch->bdev->name,
-			channel_in_flight(ch));
+		plx_log(PLX_LOG_ERR, "bdev", "%s: channel put with %u I/Os outstanding",
+			ch->bdev->name, channel_in_flight(ch));
 	if (last)
 		channel_free(ch);
 	else if (dead && nested)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bdev/excl.c - exclusive access to a range of a device, and reset, which is exclusive access to all of it
+ * bdev/excl.c - exclusive access to a range of a device, and reset, which is exclusive access to
+ * all of it
  *
- * First the fence: a walk over the channels makes new I/O in the range wait and counts what is in flight.
- * When the last of that has ended the owner acts. A second walk takes the fence down and starts what waited.
+ * First the fence: a walk over the channels makes new I/O in the range wait and counts what is in
+ * flight. When the last of that has ended the owner acts. A second walk takes the fence down and
+ * starts what waited.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +18,8 @@ bool excl_holds(const struct bdev_excl *e, const struct plx_bdev_io *io)
 	if (io == e->io || io->type == PLX_BDEV_RESET || io->type == PLX_BDEV_ABORT)
 		return false;
 	return range_overlaps(io->offset, io->blocks, e->offset, e->blocks) ||
-	       (io->type == PLX_BDEV_COPY && range_overlaps(io->src, io->blocks, e->offset, e->blocks));
+	       (io->type == PLX_BDEV_COPY &&
+		range_overlaps(io->src, io->blocks, e->offset, e->blocks));
 }
 
 /* ---- the fence rises ---- */
@@ -183,11 +186,9 @@ static void reset_released(struct bdev_excl *e)
 
 int plx_bdev_reset(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, plx_bdev_cb cb, void *arg)
 {
-	struct bdev_req r = {.type = PLX_BDEV_RESET, .cb = cb, .arg = arg};
+	struct bdev_req r = { .type = PLX_BDEV_RESET, .cb = cb, .arg = arg };
 	struct bdev_excl *e;
 
-	if (ch->removed)
-		return -ENODEV;
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;

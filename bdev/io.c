@@ -2,8 +2,8 @@
 /*
  * bdev/io.c - the hot path: submission and completion of reads and writes
  *
- * One branch for everything unusual. What is too large, unaligned, fenced or short of objects goes to
- * submit.c, what fails, is deferred or was waited for goes to the cold half of the completion.
+ * One branch for everything unusual. What is too large, unaligned, fenced or short of objects goes
+ * to submit.c, what fails, is deferred or was waited for goes to the cold half of the completion.
  *
  * A free object has state IO_DONE, md NULL and status 0, so that a plain I/O need not write them.
  */
@@ -22,10 +22,13 @@ _Static_assert(sizeof(struct bdev_stat) * 2 == PLX_CACHE_LINE, "reads and writes
 
 /* What iovcnt, type, check, flags and state of a plain I/O look like as one word. */
 #define IO_WORD(cnt, type) ((uint64_t)(uint32_t)(cnt) | (uint64_t)(type) << 32)
-_Static_assert(offsetof(struct plx_bdev_io, type) == offsetof(struct plx_bdev_io, iovcnt) + 4, "IO_WORD");
-_Static_assert(offsetof(struct plx_bdev_io, state) == offsetof(struct plx_bdev_io, iovcnt) + 7, "IO_WORD");
+_Static_assert(offsetof(struct plx_bdev_io, type) == offsetof(struct plx_bdev_io, iovcnt) + 4,
+	       "IO_WORD");
+_Static_assert(offsetof(struct plx_bdev_io, state) == offsetof(struct plx_bdev_io, iovcnt) + 7,
+	       "IO_WORD");
 
-static bool iovs_fit(const struct plx_bdev_channel *ch, const struct iovec *iov, int iovcnt, uint64_t len)
+static bool iovs_fit(const struct plx_bdev_channel *ch, const struct iovec *iov, int iovcnt,
+		     uint64_t len)
 {
 	uint64_t sum = 0, bits = 0;
 
@@ -46,14 +49,16 @@ static inline bool blocks_fit(const struct plx_bdev_channel *ch, uint64_t offset
 	return blocks - 1 < ch->fast_blocks && offset <= ch->blocks - blocks;
 }
 
-static inline bool iov_fits(const struct plx_bdev_channel *ch, const struct iovec *iov, uint64_t blocks)
+static inline bool iov_fits(const struct plx_bdev_channel *ch, const struct iovec *iov,
+			    uint64_t blocks)
 {
 	/* fast_blocks is 32 bits: the product does not overflow */
-	return iov->iov_len == blocks * ch->buf_block && !((uintptr_t)iov->iov_base & ch->align_mask);
+	return iov->iov_len == blocks * ch->buf_block &&
+	       !((uintptr_t)iov->iov_base & ch->align_mask);
 }
 
-static inline int start(struct plx_bdev_channel *ch, struct plx_bdev_io *io, struct iovec *iov, int iovcnt,
-			uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg,
+static inline int start(struct plx_bdev_channel *ch, struct plx_bdev_io *io, struct iovec *iov,
+			int iovcnt, uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg,
 			enum plx_bdev_io_type type)
 {
 	uint64_t word = IO_WORD(iovcnt, type);
@@ -70,47 +75,51 @@ static inline int start(struct plx_bdev_channel *ch, struct plx_bdev_io *io, str
 	return 0;
 }
 
-/* Several iovecs; or else whatever is unusual. Takes what its callers took, so that they can jump here. */
-#define RW_REST(name, io_type)                                                                               \
-	static __attribute__((noinline)) int name(                                                           \
-		struct plx_bdev_desc *d, struct plx_bdev_channel *ch, struct iovec *iov, int iovcnt,         \
-		uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg)                                 \
-	{                                                                                                    \
-		struct bdev_req r;                                                                           \
-                                                                                                             \
-		if (ch->free && blocks_fit(ch, offset, blocks) &&                                            \
-		    iovs_fit(ch, iov, iovcnt, blocks * ch->buf_block))                                       \
-			return start(ch, ch->free, iov, iovcnt, offset, blocks, cb, arg, io_type);           \
-		r = (struct bdev_req){.type = io_type,                                                       \
-				      .iov = iov,                                                            \
-				      .iovcnt = iovcnt,                                                      \
-				      .offset = offset,                                                      \
-				      .blocks = blocks,                                                      \
-				      .cb = cb,                                                              \
-				      .arg = arg};                                                           \
-		return req_submit(d, ch, &r);                                                                \
+/* Several iovecs; or else whatever is unusual. Takes what its callers took, so that they can jump
+ * here. */
+#define RW_REST(name, io_type)                                                                     \
+	static __attribute__((noinline)) int name(struct plx_bdev_desc *d,                         \
+						  struct plx_bdev_channel *ch, struct iovec *iov,  \
+						  int iovcnt, uint64_t offset, uint64_t blocks,    \
+						  plx_bdev_cb cb, void *arg)                       \
+	{                                                                                          \
+		struct bdev_req r;                                                                 \
+                                                                                                   \
+		if (ch->free && blocks_fit(ch, offset, blocks) &&                                  \
+		    iovs_fit(ch, iov, iovcnt, blocks * ch->buf_block))                             \
+			return start(ch, ch->free, iov, iovcnt, offset, blocks, cb, arg, io_type); \
+		r = (struct bdev_req){ .type = io_type,                                            \
+				       .iov = iov,                                                 \
+				       .iovcnt = iovcnt,                                           \
+				       .offset = offset,                                           \
+				       .blocks = blocks,                                           \
+				       .cb = cb,                                                   \
+				       .arg = arg };                                               \
+		return req_submit(d, ch, &r);                                                      \
 	}
 RW_REST(read_rest, PLX_BDEV_READ)
 RW_REST(write_rest, PLX_BDEV_WRITE)
 
-int plx_bdev_readv(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, struct iovec *iov, int iovcnt,
-		   uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg)
+int plx_bdev_readv(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, struct iovec *iov,
+		   int iovcnt, uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg)
 {
 	struct plx_bdev_io *io = ch->free;
 
-	if (plx_unlikely(!io || iovcnt != 1 || !blocks_fit(ch, offset, blocks) || !iov_fits(ch, iov, blocks)))
+	if (plx_unlikely(!io || iovcnt != 1 || !blocks_fit(ch, offset, blocks) ||
+			 !iov_fits(ch, iov, blocks)))
 		return read_rest(d, ch, iov, iovcnt, offset, blocks, cb, arg);
 	return start(ch, io, iov, 1, offset, blocks, cb, arg, PLX_BDEV_READ);
 }
 
-int plx_bdev_writev(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, struct iovec *iov, int iovcnt,
-		    uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg)
+int plx_bdev_writev(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, struct iovec *iov,
+		    int iovcnt, uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg)
 {
 	struct plx_bdev_io *io = ch->free;
 
 	if (plx_unlikely(!d->write))
 		return -EBADF;
-	if (plx_unlikely(!io || iovcnt != 1 || !blocks_fit(ch, offset, blocks) || !iov_fits(ch, iov, blocks)))
+	if (plx_unlikely(!io || iovcnt != 1 || !blocks_fit(ch, offset, blocks) ||
+			 !iov_fits(ch, iov, blocks)))
 		return write_rest(d, ch, iov, iovcnt, offset, blocks, cb, arg);
 	return start(ch, io, iov, 1, offset, blocks, cb, arg, PLX_BDEV_WRITE);
 }

@@ -10,23 +10,24 @@
 
 struct plx_pi_format pi_format(const struct plx_bdev *b)
 {
-	return (struct plx_pi_format){.block_size = b->block_size,
-				      .md_size = b->md_size,
-				      .interleaved = b->md_interleaved,
-				      .first = b->dif_first,
-				      .type = (uint8_t)b->dif};
+	return (struct plx_pi_format){ .block_size = b->block_size,
+				       .md_size = b->md_size,
+				       .interleaved = b->md_interleaved,
+				       .first = b->dif_first,
+				       .type = (uint8_t)b->dif };
 }
 
 struct plx_pi_tags pi_tags(const struct plx_bdev_io *io)
 {
-	return (struct plx_pi_tags){
-		.ref = io->reftag,
-		.app = io->apptag,
-		.appmask = io->appmask,
-		.check = io->check & (PLX_PI_CHECK_GUARD | PLX_PI_CHECK_APP | PLX_PI_CHECK_REF)};
+	return (struct plx_pi_tags){ .ref = io->reftag,
+				     .app = io->apptag,
+				     .appmask = io->appmask,
+				     .check = io->check & (PLX_PI_CHECK_GUARD | PLX_PI_CHECK_APP |
+							   PLX_PI_CHECK_REF) };
 }
 
-uint16_t pi_verify(const struct plx_bdev_io *io, const struct iovec *iov, int iovcnt, const void *md)
+uint16_t pi_verify(const struct plx_bdev_io *io, const struct iovec *iov, int iovcnt,
+		   const void *md)
 {
 	struct plx_pi_format f = pi_format(io->bdev);
 	struct plx_pi_tags tags = pi_tags(io);
@@ -43,7 +44,8 @@ uint16_t pi_verify(const struct plx_bdev_io *io, const struct iovec *iov, int io
 	return rc ? PLX_BDEV_ST_INTERNAL : PLX_BDEV_OK;
 }
 
-void pi_move_refs(const struct plx_bdev *b, void *md, size_t stride, uint64_t blocks, uint32_t delta)
+void pi_move_refs(const struct plx_bdev *b, void *md, size_t stride, uint64_t blocks,
+		  uint32_t delta)
 {
 	char *at = (char *)md + (b->dif_first ? 0 : b->md_size - PLX_PI_SIZE);
 

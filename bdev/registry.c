@@ -45,8 +45,8 @@ struct plx_bdev *bdev_lookup(const char *name)
 	struct plx_bdev_internal *in;
 
 	TAILQ_FOREACH(in, &devices, link)
-		if (!strcmp(in->bdev->name, name) || (in->bdev->alias[0] && !strcmp(in->bdev->alias, name)))
-			return in->bdev;
+	if (!strcmp(in->bdev->name, name) || (in->bdev->alias[0] && !strcmp(in->bdev->alias, name)))
+		return in->bdev;
 	return NULL;
 }
 
@@ -121,16 +121,19 @@ static bool geometry_ok(const struct plx_bdev *b)
 
 	return b->ops && b->ops->submit && b->ops->supports && b->name[0] &&
 	       memchr(b->name, 0, sizeof(b->name)) && memchr(b->alias, 0, sizeof(b->alias)) &&
-	       pow2(b->block_size) && b->block_size >= 512 && b->block_size <= 65536 && b->md_size <= 65536 &&
-	       b->blocks && !__builtin_mul_overflow(b->blocks, whole, &bytes) && bytes <= INT64_MAX &&
-	       (!b->align || (pow2(b->align) && b->align <= 65536)) && b->dif <= PLX_BDEV_DIF_TYPE3 &&
-	       (b->md_size >= 8 || b->dif == PLX_BDEV_DIF_NONE) && (b->md_size || !b->md_interleaved);
+	       pow2(b->block_size) && b->block_size >= 512 && b->block_size <= 65536 &&
+	       b->md_size <= 65536 && b->blocks &&
+	       !__builtin_mul_overflow(b->blocks, whole, &bytes) && bytes <= INT64_MAX &&
+	       (!b->align || (pow2(b->align) && b->align <= 65536)) &&
+	       b->dif <= PLX_BDEV_DIF_TYPE3 && (b->md_size >= 8 || b->dif == PLX_BDEV_DIF_NONE) &&
+	       (b->md_size || !b->md_interleaved);
 }
 
-/* FNV-1a over the name, spread over 122 bits; version 8, "made by the vendor's own rule" (RFC 9562 §5.8) */
+/* FNV-1a over the name, spread over 122 bits; version 8, "made by the vendor's own rule" (RFC 9562
+ * §5.8) */
 static void uuid_from_name(uint8_t uuid[16], const char *name)
 {
-	uint64_t h[2] = {0xcbf29ce484222325ull, 0x84222325cbf29ce4ull};
+	uint64_t h[2] = { 0xcbf29ce484222325ull, 0x84222325cbf29ce4ull };
 
 	for (; *name; name++)
 		for (int i = 0; i < 2; i++)
@@ -267,14 +270,15 @@ static void event_send(struct plx_bdev_desc *d, enum plx_bdev_event what)
 	}
 	ev = malloc(sizeof(*ev));
 	if (!ev) {
-		plx_log(PLX_LOG_ERR, "bdev", "%s: no memory to tell an owner of an event", d->bdev->name);
+		plx_log(PLX_LOG_ERR, "bdev", "%s: no memory to tell an owner of an event",
+			d->bdev->name);
 		bdev_lock();
 		d->events--;
 		desc_free_locked(d);
 		bdev_unlock();
 		return;
 	}
-	*ev = (struct event){.desc = d, .what = what};
+	*ev = (struct event){ .desc = d, .what = what };
 	bdev_send(d->thread, event_msg, ev);
 }
 
@@ -297,8 +301,8 @@ static struct plx_bdev_desc *next_to_tell(struct plx_bdev_internal *in)
 
 	bdev_lock();
 	TAILQ_FOREACH(d, &in->descs, link)
-		if (!d->remove_sent)
-			break;
+	if (!d->remove_sent)
+		break;
 	if (d) {
 		d->remove_sent = true;
 		d->events++;
@@ -419,14 +423,15 @@ int plx_bdev_resize(struct plx_bdev *b, uint64_t blocks)
 		return -EBUSY;
 	}
 	TAILQ_FOREACH(d, &in->descs, link)
-		n++;
+	n++;
 	if (n && !(tell = calloc(n, sizeof(*tell)))) {
 		bdev_unlock();
 		return -ENOMEM;
 	}
 	__atomic_store_n(&b->blocks, blocks, __ATOMIC_RELEASE);
 	n = 0;
-	TAILQ_FOREACH(d, &in->descs, link) {
+	TAILQ_FOREACH(d, &in->descs, link)
+	{
 		d->events++;
 		tell[n++] = d;
 	}
@@ -439,7 +444,8 @@ int plx_bdev_resize(struct plx_bdev *b, uint64_t blocks)
 
 /* ---- descriptors ---- */
 
-int plx_bdev_open(const char *name, bool write, plx_bdev_event_cb cb, void *arg, struct plx_bdev_desc **desc)
+int plx_bdev_open(const char *name, bool write, plx_bdev_event_cb cb, void *arg,
+		  struct plx_bdev_desc **desc)
 {
 	struct plx_bdev_desc *d = calloc(1, sizeof(*d));
 	struct plx_bdev *b;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bdev/split.c - I/O that a device cannot take as it is: too large, across a boundary, in too many or
- * unaligned pieces, or of a type that the module does not know
+ * bdev/split.c - I/O that a device cannot take as it is: too large, across a boundary, in too many
+ * or unaligned pieces, or of a type that the module does not know
  *
- * All of it is one loop that hands out children from the front of the request, a few at a time. Children
- * are part of the state, which is allocated at submission: nothing can run short half-way. The request ends
- * once, with the first error, when its last child has ended.
+ * All of it is one loop that hands out children from the front of the request, a few at a time.
+ * Children are part of the state, which is allocated at submission: nothing can run short half-way.
+ * The request ends once, with the first error, when its last child has ended.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 
 #include "bdev/bdev_internal.h"
 
-#define SPLIT_WIDTH 4  /* children at a time */
+#define SPLIT_WIDTH 4 /* children at a time */
 #define SPLIT_IOVS  32 /* iovecs of a child */
-#define CACHED_MAX  8  /* states that a channel keeps */
+#define CACHED_MAX  8 /* states that a channel keeps */
 
 struct iov_pos {
 	int i;
@@ -27,7 +27,7 @@ struct split_child {
 	struct iovec iov[SPLIT_IOVS];
 	struct bdev_split *sp;
 	struct iov_pos pos; /* of its data in the request */
-	uint64_t start;	    /* first block, relative to the request */
+	uint64_t start; /* first block, relative to the request */
 	bool busy;
 	bool bounced; /* its data is in the buffer */
 	bool writing; /* COPY: the second half */
@@ -77,7 +77,8 @@ static void pos_skip(const struct iovec *iov, struct iov_pos *p, size_t len)
 enum pos_op { POS_GATHER, POS_SCATTER, POS_COMPARE };
 
 /* Return: false for a difference */
-static bool pos_move(const struct iovec *iov, struct iov_pos p, char *buf, size_t len, enum pos_op op)
+static bool pos_move(const struct iovec *iov, struct iov_pos p, char *buf, size_t len,
+		     enum pos_op op)
 {
 	while (len) {
 		char *at = (char *)iov[p.i].iov_base + p.off;
@@ -116,7 +117,8 @@ static uint32_t seg_max(const struct plx_bdev_channel *ch)
 }
 
 /* Whether some piece of this list may have to go through a buffer. */
-static bool may_bounce(const struct plx_bdev_channel *ch, const struct iovec *iov, int iovcnt, uint32_t xfer)
+static bool may_bounce(const struct plx_bdev_channel *ch, const struct iovec *iov, int iovcnt,
+		       uint32_t xfer)
 {
 	uint64_t bits = xfer;
 	bool ragged = false;
@@ -134,7 +136,8 @@ static bool within(const struct plx_bdev *b, uint64_t offset, uint64_t blocks)
 	       (!b->boundary || blocks <= b->boundary - offset % b->boundary);
 }
 
-enum split_mode split_plan(const struct plx_bdev_channel *ch, const struct bdev_req *r, bool *bounce)
+enum split_mode split_plan(const struct plx_bdev_channel *ch, const struct bdev_req *r,
+			   bool *bounce)
 {
 	const struct plx_bdev *b = ch->bdev;
 	bool native = b->internal->native & 1u << r->type;
@@ -227,7 +230,8 @@ static void split_put(struct plx_bdev_channel *ch, struct bdev_split *sp)
 
 static bool split_buffer(struct bdev_split *sp, const struct plx_bdev *b)
 {
-	size_t block = plx_bdev_buf_block(b), data = BDEV_BOUNCE_BYTES > block ? BDEV_BOUNCE_BYTES : block;
+	size_t block = plx_bdev_buf_block(b),
+	       data = BDEV_BOUNCE_BYTES > block ? BDEV_BOUNCE_BYTES : block;
 	size_t align = b->align > PLX_PAGE_SIZE ? b->align : PLX_PAGE_SIZE;
 
 	/* the same for every I/O of the device, so that a state fits whatever comes next */
@@ -270,7 +274,7 @@ int split_prepare(struct plx_bdev_io *io, enum split_mode mode, bool bounce)
 	sp->type = (enum plx_bdev_io_type)io->type;
 	sp->iov = io->iov;
 	sp->iovcnt = io->iovcnt;
-	sp->pos = (struct iov_pos){0, 0};
+	sp->pos = (struct iov_pos){ 0, 0 };
 	sp->done = 0;
 	sp->xfer = plx_bdev_xfer_block(io->bdev, io->check);
 	sp->seg_max = seg_max(ch);
@@ -377,7 +381,7 @@ static uint64_t child_iovs(struct bdev_split *sp, struct split_child *c, uint64_
 static void child_buffer(struct bdev_split *sp, struct split_child *c, uint64_t blocks)
 {
 	c->bounced = true;
-	c->iov[0] = (struct iovec){.iov_base = sp->buf, .iov_len = blocks * sp->xfer};
+	c->iov[0] = (struct iovec){ .iov_base = sp->buf, .iov_len = blocks * sp->xfer };
 	c->io.iov = c->iov;
 	c->io.iovcnt = 1;
 }
@@ -436,7 +440,8 @@ static bool child_build(struct bdev_split *sp, struct split_child *c)
 	const struct plx_bdev *b = sp->io->bdev;
 	struct plx_bdev_io *k = &c->io;
 	uint64_t n = child_limit(sp);
-	bool data = sp->type == PLX_BDEV_READ || sp->type == PLX_BDEV_WRITE || sp->type == PLX_BDEV_COMPARE;
+	bool data = sp->type == PLX_BDEV_READ || sp->type == PLX_BDEV_WRITE ||
+		    sp->type == PLX_BDEV_COMPARE;
 	void *md_buf = b->md_size && !b->md_interleaved ? sp->md_buf : NULL;
 
 	c->bounced = false;
@@ -506,8 +511,8 @@ static bool child_after(struct bdev_split *sp, struct split_child *c)
 		k->type = PLX_BDEV_WRITE;
 		k->offset = sp->io->offset + c->start;
 		if (b->md_interleaved)
-			pi_move_refs(b, (char *)sp->buf + b->block_size, plx_bdev_buf_block(b), k->blocks,
-				     (uint32_t)(sp->io->offset - sp->io->src));
+			pi_move_refs(b, (char *)sp->buf + b->block_size, plx_bdev_buf_block(b),
+				     k->blocks, (uint32_t)(sp->io->offset - sp->io->src));
 		else
 			pi_move_refs(b, sp->md_buf, b->md_size, k->blocks,
 				     (uint32_t)(sp->io->offset - sp->io->src));
@@ -553,7 +558,7 @@ static bool next_pass(struct bdev_split *sp)
 	sp->type = PLX_BDEV_WRITE;
 	sp->iov = sp->io->iov;
 	sp->iovcnt = sp->io->iovcnt;
-	sp->pos = (struct iov_pos){0, 0};
+	sp->pos = (struct iov_pos){ 0, 0 };
 	sp->done = 0;
 	sp->width = SPLIT_WIDTH;
 	return true;
@@ -561,7 +566,8 @@ static bool next_pass(struct bdev_split *sp)
 
 static void split_run(struct bdev_split *sp)
 {
-	/* a child that ends at once comes back here: the loop below goes on, the stack does not grow */
+	/* a child that ends at once comes back here: the loop below goes on, the stack does not
+	 * grow */
 	if (sp->running)
 		return;
 	sp->running = true;
@@ -612,11 +618,11 @@ void split_start(struct plx_bdev_io *io)
 	}
 	/* a fence must not wait for what waits for that fence to fall */
 	io->state |= IO_LAYER;
-	sp->excl = (struct bdev_excl){.io = io,
-				      .offset = io->offset,
-				      .blocks = io->blocks,
-				      .run = caw_run,
-				      .released = caw_released,
-				      .in = io->bdev->internal};
+	sp->excl = (struct bdev_excl){ .io = io,
+				       .offset = io->offset,
+				       .blocks = io->blocks,
+				       .run = caw_run,
+				       .released = caw_released,
+				       .in = io->bdev->internal };
 	excl_acquire(&sp->excl);
 }

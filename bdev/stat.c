@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bdev/stat.c - statistics of a device: each channel's, read in its own thread, and those of past channels
+ * bdev/stat.c - statistics of a device: each channel's, read in its own thread, and those of past
+ * channels
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -44,7 +45,8 @@ static void visit_done(struct bdev_visit *v)
 }
 
 int plx_bdev_get_stat(struct plx_bdev *b,
-		      void (*cb)(struct plx_bdev *b, const struct plx_bdev_stat *s, void *arg), void *arg)
+		      void (*cb)(struct plx_bdev *b, const struct plx_bdev_stat *s, void *arg),
+		      void *arg)
 {
 	struct stat_visit *s;
 
@@ -53,7 +55,8 @@ int plx_bdev_get_stat(struct plx_bdev *b,
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	/* now: a channel that ends during the walk is counted by none or by the walk, never twice */
+	/* now: a channel that ends during the walk is counted by none or by the walk, never
+	 * twice */
 	bdev_lock();
 	s->sum = b->internal->past;
 	bdev_unlock();

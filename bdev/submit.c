@@ -36,12 +36,14 @@ static int pi_check(const struct plx_bdev *b, const struct bdev_req *r)
 		return -EINVAL;
 	if (r->md && (b->md_interleaved || !b->md_size))
 		return -EINVAL;
-	return r->check & ~(PLX_BDEV_CHECK_GUARD | PLX_BDEV_CHECK_APP | PLX_BDEV_CHECK_REF | PLX_BDEV_PRACT)
+	return r->check & ~(PLX_BDEV_CHECK_GUARD | PLX_BDEV_CHECK_APP | PLX_BDEV_CHECK_REF |
+			    PLX_BDEV_PRACT)
 		       ? -EINVAL
 		       : 0;
 }
 
-static int req_check(const struct plx_bdev_desc *d, struct plx_bdev_channel *ch, const struct bdev_req *r)
+static int req_check(const struct plx_bdev_desc *d, struct plx_bdev_channel *ch,
+		     const struct bdev_req *r)
 {
 	const struct plx_bdev *b = ch->bdev;
 	uint64_t len;
@@ -159,22 +161,23 @@ int req_submit(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, const struc
 
 /* ---- what callers call ---- */
 
-int plx_bdev_rw_ext(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, enum plx_bdev_io_type type,
-		    const struct plx_bdev_rw *rw, plx_bdev_cb cb, void *arg)
+int plx_bdev_rw_ext(struct plx_bdev_desc *d, struct plx_bdev_channel *ch,
+		    enum plx_bdev_io_type type, const struct plx_bdev_rw *rw, plx_bdev_cb cb,
+		    void *arg)
 {
-	struct bdev_req r = {.type = type,
-			     .iov = rw->iov,
-			     .iovcnt = rw->iovcnt,
-			     .offset = rw->offset,
-			     .blocks = rw->blocks,
-			     .md = rw->md,
-			     .reftag = rw->reftag,
-			     .apptag = rw->apptag,
-			     .appmask = rw->appmask,
-			     .check = rw->check,
-			     .flags = rw->flags,
-			     .cb = cb,
-			     .arg = arg};
+	struct bdev_req r = { .type = type,
+			      .iov = rw->iov,
+			      .iovcnt = rw->iovcnt,
+			      .offset = rw->offset,
+			      .blocks = rw->blocks,
+			      .md = rw->md,
+			      .reftag = rw->reftag,
+			      .apptag = rw->apptag,
+			      .appmask = rw->appmask,
+			      .check = rw->check,
+			      .flags = rw->flags,
+			      .cb = cb,
+			      .arg = arg };
 
 	if (type != PLX_BDEV_READ && type != PLX_BDEV_WRITE && type != PLX_BDEV_COMPARE &&
 	    type != PLX_BDEV_VERIFY)
@@ -182,40 +185,42 @@ int plx_bdev_rw_ext(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, enum p
 	return req_submit(d, ch, &r);
 }
 
-int plx_bdev_compare_and_write(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, struct iovec *cmp_iov,
-			       int cmp_iovcnt, struct iovec *iov, int iovcnt, uint64_t offset,
-			       uint64_t blocks, plx_bdev_cb cb, void *arg)
+int plx_bdev_compare_and_write(struct plx_bdev_desc *d, struct plx_bdev_channel *ch,
+			       struct iovec *cmp_iov, int cmp_iovcnt, struct iovec *iov, int iovcnt,
+			       uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg)
 {
-	struct bdev_req r = {.type = PLX_BDEV_COMPARE_AND_WRITE,
-			     .iov = iov,
-			     .iovcnt = iovcnt,
-			     .cmp_iov = cmp_iov,
-			     .cmp_iovcnt = cmp_iovcnt,
-			     .offset = offset,
-			     .blocks = blocks,
-			     .cb = cb,
-			     .arg = arg};
+	struct bdev_req r = { .type = PLX_BDEV_COMPARE_AND_WRITE,
+			      .iov = iov,
+			      .iovcnt = iovcnt,
+			      .cmp_iov = cmp_iov,
+			      .cmp_iovcnt = cmp_iovcnt,
+			      .offset = offset,
+			      .blocks = blocks,
+			      .cb = cb,
+			      .arg = arg };
 
 	return req_submit(d, ch, &r);
 }
 
-static int range_submit(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, enum plx_bdev_io_type type,
-			uint64_t offset, uint64_t blocks, uint64_t src, plx_bdev_cb cb, void *arg)
+static int range_submit(struct plx_bdev_desc *d, struct plx_bdev_channel *ch,
+			enum plx_bdev_io_type type, uint64_t offset, uint64_t blocks, uint64_t src,
+			plx_bdev_cb cb, void *arg)
 {
 	struct bdev_req r = {
-		.type = type, .offset = offset, .blocks = blocks, .src = src, .cb = cb, .arg = arg};
+		.type = type, .offset = offset, .blocks = blocks, .src = src, .cb = cb, .arg = arg
+	};
 
 	return req_submit(d, ch, &r);
 }
 
-int plx_bdev_flush(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, uint64_t offset, uint64_t blocks,
-		   plx_bdev_cb cb, void *arg)
+int plx_bdev_flush(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, uint64_t offset,
+		   uint64_t blocks, plx_bdev_cb cb, void *arg)
 {
 	return range_submit(d, ch, PLX_BDEV_FLUSH, offset, blocks, 0, cb, arg);
 }
 
-int plx_bdev_unmap(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, uint64_t offset, uint64_t blocks,
-		   plx_bdev_cb cb, void *arg)
+int plx_bdev_unmap(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, uint64_t offset,
+		   uint64_t blocks, plx_bdev_cb cb, void *arg)
 {
 	return range_submit(d, ch, PLX_BDEV_UNMAP, offset, blocks, 0, cb, arg);
 }

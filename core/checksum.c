@@ -10,6 +10,18 @@
 #include <limits.h>
 #include <string.h>
 
+/*
+ * ISA-L's AVX variants return with the upper halves of the vector registers in use, which makes
+ * every SSE instruction after them slow: verifying 512-byte blocks took nine times as many cycles.
+ */
+static inline void leave_avx(void)
+{
+#ifndef __AVX__ /* else the compiler sees to it */
+	if (__builtin_cpu_supports("avx"))
+		__asm__ volatile("vzeroupper" ::: "memory");
+#endif
+}
+
 uint32_t plx_crc32c(uint32_t seed, const void *buf, size_t len)
 {
 	const unsigned char *p = buf;
@@ -24,12 +36,17 @@ uint32_t plx_crc32c(uint32_t seed, const void *buf, size_t len)
 		p += n;
 		len -= (size_t)n;
 	}
+	leave_avx();
 	return ~crc;
 }
 
 uint16_t plx_crc16_t10dif(uint16_t seed, const void *buf, size_t len)
 {
-	return len == 0 ? seed : crc16_t10dif(seed, buf, len);
+	if (len) {
+		seed = crc16_t10dif(seed, buf, len);
+		leave_avx();
+	}
+	return seed;
 }
 
 /* A position in a scatter list. check_request() has seen to it that the list does not end early. */

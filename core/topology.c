@@ -154,7 +154,7 @@ int plx_cpuset_parse(const char *text, struct plx_cpuset *out, char *err, size_t
 	}
 	if (!rc && !plx_cpuset_count(out)) {
 		snprintf(err, errlen,
-			 "the CPU set names no CPU: give a mask (0x3) or a list ([0,2-5])");
+			 "it names no CPU: a number alone is a mask, CPU 0 is 0x1 or [0]");
 		rc = -EINVAL;
 	}
 	return rc;

@@ -32,7 +32,8 @@ static inline int piece_next(struct dptr_pos *pos, uint64_t left, dptr_iova iova
 	}
 	if (plx_unlikely(pos->iovcnt <= 0))
 		return -EINVAL;
-	va = (const char *)pos->iov->iov_base + pos->off;
+	/* in integers: what a caller passes as base is checked below */
+	va = (const char *)((uintptr_t)pos->iov->iov_base + pos->off);
 	n = pos->iov->iov_len - pos->off;
 	if (n > left)
 		n = left;

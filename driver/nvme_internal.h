@@ -181,6 +181,7 @@ static inline void qpair_put(struct plx_nvme_qpair *qp, struct nvme_slot *slot, 
 	uint64_t *ring = (uint64_t *)&qp->sq[qp->sq_tail];
 	uint64_t *copy = (uint64_t *)&slot->cmd;
 
+	__asm__ volatile("prefetchw %0" ::"m"(ring[8 * 4]));
 	for (int i = 0; i < 8; i++) {
 		ring[i] = w[i];
 		copy[i] = w[i];

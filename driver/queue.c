@@ -2,16 +2,19 @@
 /*
  * driver/queue.c - the hot path of a queue pair: poll, doorbells, callbacks
  *
- * Submission is qpair_take() and qpair_put() of nvme_internal.h, called from ns_cmd.c. Which lines move between host and
- * controller for one command: its SQ entry, the SQ doorbell and its CQ entry; the last two are shared by
- * all commands of a batch (four CQ entries to a line). The CQ head doorbell is rung only when the
- * completion queue's spare room is half used up, see cq_ack_at.
+ * Submission is qpair_take() and qpair_put() of nvme_internal.h, called from ns_cmd.c. Which lines
+ * move between host and controller for one command: its SQ entry, the SQ doorbell and its CQ entry;
+ * the last two are shared by all commands of a batch (four CQ entries to a line). The CQ head
+ * doorbell is rung only when the completion queue's spare room is half used up, see cq_ack_at.
  */
 #include "driver/nvme_internal.h"
 #include <errno.h>
 #include <string.h>
 
-void qpair_put_cmd(struct plx_nvme_qpair *qp, struct nvme_slot *slot, const struct plx_nvme_cmd *cmd, plx_nvme_cb cb, void *arg)
+#define QPAIR_BATCH 32 /* completion entries taken before the first of them is called back */
+
+void qpair_put_cmd(struct plx_nvme_qpair *qp, struct nvme_slot *slot,
+		   const struct plx_nvme_cmd *cmd, plx_nvme_cb cb, void *arg)
 {
 	uint64_t w[8];
 
@@ -35,7 +38,9 @@ plx_noinline int qpair_no_slot(struct plx_nvme_qpair *qp)
 void qpair_complete_slot(struct plx_nvme_qpair *qp, uint16_t cid, uint16_t status, uint32_t dw0)
 {
 	struct nvme_slot *slot = &qp->slots[cid];
-	struct plx_nvme_cpl cpl = { .dw0 = dw0, .sqid = qp->qid, .cid = cid, .status = (uint16_t)(status << 1) };
+	struct plx_nvme_cpl cpl = {
+		.dw0 = dw0, .sqid = qp->qid, .cid = cid, .status = (uint16_t)(status << 1)
+	};
 	plx_nvme_cb cb = slot->cb;
 
 	slot->cb = NULL;
@@ -47,7 +52,8 @@ void qpair_complete_slot(struct plx_nvme_qpair *qp, uint16_t cid, uint16_t statu
 	cb(slot->arg, &cpl);
 }
 
-/* An entry that is not a plain success of a known command. Return: true when it counts as a completion. */
+/* An entry that is not a plain success of a known command. Return: true when it counts as a
+ * completion. */
 static plx_noinline bool qpair_odd_cqe(struct plx_nvme_qpair *qp, struct plx_nvme_cpl cpl)
 {
 	struct nvme_slot *slot;
@@ -68,17 +74,59 @@ static plx_noinline bool qpair_odd_cqe(struct plx_nvme_qpair *qp, struct plx_nvm
 }
 
 /*
- * The entry at the head, copied: what is checked is what is used, whatever the controller writes meanwhile. The half
- * with the phase bit is read first. Return: false when it is an old one.
+ * New entries from the head on, copied: what is checked is what is used, whatever the controller
+ * writes meanwhile. A loop as short as this has the misses of several lines under way at once,
+ * which one that calls back for each entry has not. The half with the phase bit is read first.
+ * Return: how many
  */
-static inline bool cq_peek(const struct plx_nvme_cpl *e, uint16_t phase, struct plx_nvme_cpl *copy)
+static inline uint32_t cq_take(struct plx_nvme_qpair *qp, struct plx_nvme_cpl *batch, uint32_t max)
 {
-	uint64_t half[2];
+	uint32_t head = qp->cq_head, size = qp->cq_size, n = 0;
+	uint64_t phase = qp->phase;
 
-	half[1] = __atomic_load_n((const uint64_t *)e + 1, __ATOMIC_ACQUIRE);
-	half[0] = *(const uint64_t *)e;
-	memcpy(copy, half, sizeof half);
-	return (half[1] >> 48 & 1) == phase;
+	while (n < max) {
+		const uint64_t *e = (const uint64_t *)&qp->cq[head];
+		uint64_t half[2];
+
+		half[1] = __atomic_load_n(&e[1], __ATOMIC_ACQUIRE);
+		if ((half[1] >> 48 & 1) != phase)
+			break;
+		half[0] = e[0];
+		memcpy(&batch[n++], half, sizeof half);
+		if (plx_unlikely(++head == size)) {
+			head = 0;
+			phase ^= 1;
+		}
+	}
+	qp->cq_head = (uint16_t)head;
+	qp->phase = (uint16_t)phase;
+	return n;
+}
+
+/* Call back for each entry. Return: completions (a retried command is none) */
+static inline uint32_t cq_call_back(struct plx_nvme_qpair *qp, struct plx_nvme_cpl *batch,
+				    uint32_t n)
+{
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct plx_nvme_cpl *cpl = &batch[i];
+		struct nvme_slot *slot;
+		plx_nvme_cb cb;
+
+		if (plx_unlikely(cpl->status >> 1 || cpl->cid >= qp->depth ||
+				 !qp->slots[cpl->cid].cb)) {
+			done += qpair_odd_cqe(qp, *cpl);
+			continue;
+		}
+		slot = &qp->slots[cpl->cid];
+		cb = slot->cb;
+		slot->cb = NULL;
+		qp->free_cids[qp->nfree++] = cpl->cid;
+		done++;
+		cb(slot->arg, cpl);
+	}
+	return done;
 }
 
 static plx_noinline void qpair_ack_cq(struct plx_nvme_qpair *qp)
@@ -90,10 +138,11 @@ static plx_noinline void qpair_ack_cq(struct plx_nvme_qpair *qp)
 
 int plx_nvme_qpair_poll(struct plx_nvme_qpair *qp, uint32_t max)
 {
-	struct plx_nvme_cpl cpl;
-	uint32_t n = 0;
+	struct plx_nvme_cpl batch[QPAIR_BATCH];
+	uint32_t taken, done = 0;
 
-	if (plx_unlikely(atomic_load_explicit(&qp->ctl.want, memory_order_acquire) != qp->want_seen))
+	if (plx_unlikely(atomic_load_explicit(&qp->ctl.want, memory_order_acquire) !=
+			 qp->want_seen))
 		return qpair_attention(qp);
 	if (plx_unlikely(qp->state != NVME_QP_LIVE))
 		return qp->state == NVME_QP_FAILED ? -ENXIO : 0;
@@ -104,36 +153,21 @@ int plx_nvme_qpair_poll(struct plx_nvme_qpair *qp, uint32_t max)
 
 	if (!max)
 		max = UINT32_MAX;
-	while (n < max && cq_peek(&qp->cq[qp->cq_head], qp->phase, &cpl)) {
-		struct nvme_slot *slot;
-		plx_nvme_cb cb;
+	do {
+		taken = cq_take(qp, batch, max - done < QPAIR_BATCH ? max - done : QPAIR_BATCH);
+		qp->cq_unacked += taken;
+		done += cq_call_back(qp, batch, taken);
+	} while (taken == QPAIR_BATCH && done < max);
 
-		if (++qp->cq_head == qp->cq_size) {
-			qp->cq_head = 0;
-			qp->phase ^= 1;
-		}
-		qp->cq_unacked++;
-		if (plx_unlikely(cpl.status >> 1 || cpl.cid >= qp->depth || !qp->slots[cpl.cid].cb)) {
-			n += qpair_odd_cqe(qp, cpl);
-			continue;
-		}
-		slot = &qp->slots[cpl.cid];
-		cb = slot->cb;
-		slot->cb = NULL;
-		qp->free_cids[qp->nfree++] = cpl.cid;
-		n++;
-		cb(slot->arg, &cpl);
-	}
-
-	if (!n) {
+	if (!done) {
 		qp->empty_polls++;
 	} else {
-		qp->completions += n;
+		qp->completions += done;
 		qpair_ring_sq(qp);
 	}
 	if (plx_unlikely(qp->cq_unacked >= qp->cq_ack_at))
 		qpair_ack_cq(qp);
-	return (int)n;
+	return (int)done;
 }
 
 void plx_nvme_qpair_flush(struct plx_nvme_qpair *qp)

@@ -139,7 +139,8 @@ static inline void io_advance(struct nvme_io *io, uint32_t n)
 {
 	if (io->xfer)
 		dptr_advance(&io->data, (uint64_t)n * io->xfer);
-	io->md += (uint64_t)n * io->md_block;
+	if (io->md)
+		io->md += (uint64_t)n * io->md_block;
 	io->slba += n;
 	io->nlb -= n;
 	/* NVM Command Set 1.0c §5.2: types 1 and 2 count blocks, type 3 does not */

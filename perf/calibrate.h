@@ -17,7 +17,8 @@ struct perf_calibration {
 	struct perf_limit round_trip_ns; /* one cache line there and back */
 	struct perf_limit rings; /* bare rings at @depth, commands per second */
 	uint32_t depth;
-	struct perf_limit copies; /* copies per second of @copy_bytes from random places of @copy_range bytes, one core */
+	/* copies per second of @copy_bytes from random places of @copy_range bytes, one core */
+	struct perf_limit copies;
 	uint32_t copy_bytes;
 	uint64_t copy_range;
 };
@@ -28,7 +29,7 @@ struct perf_calibration {
  * @device_bytes: range of the copies; 0: no copies
  * Return: 0 or -errno
  */
-int perf_calibrate(struct perf_calibration *out, const struct perf_config *cfg, unsigned host_cpu, int device_cpu,
-		   uint64_t device_bytes);
+int perf_calibrate(struct perf_calibration *out, const struct perf_config *cfg, unsigned host_cpu,
+		   int device_cpu, uint64_t device_bytes);
 
 #endif

@@ -21,7 +21,8 @@ const char *perf_environment_commit(void)
 	return strcmp(PERF_COMMIT, "none") ? PERF_COMMIT : NULL;
 }
 
-/* A field of the specification: padded with blanks, not terminated, and whatever a device put there */
+/* A field of the specification: padded with blanks, not terminated, and whatever a device put
+ * there */
 static void take_field(char *out, const char *field, size_t len)
 {
 	while (len && (field[len - 1] == ' ' || field[len - 1] == '\0'))
@@ -84,7 +85,8 @@ static void get_governor(struct perf_environment *e, unsigned cpu)
 	fclose(f);
 }
 
-/* @text within single quotes where a shell would not take it as it stands. Return: the end of what was written */
+/* @text within single quotes where a shell would not take it as it stands. Return: the end of what
+ * was written */
 static char *quote(char *out, const char *text)
 {
 	bool plain = *text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyz"

@@ -7,7 +7,8 @@
 
 #include "perf/perf.h"
 
-/** struct perf_device_facts - what a namespace and its controller say of themselves, printable ASCII */
+/** struct perf_device_facts - what a namespace and its controller say of themselves, printable
+ *  ASCII */
 struct perf_device_facts {
 	char model[41], serial[21], firmware[9];
 	const char *transport; /* "PCIe" */
@@ -31,7 +32,8 @@ struct perf_environment {
 	struct perf_device_facts devices[PERF_MAX_DEVICES]; /* as perf_run.devices */
 };
 
-/** perf_environment_get - after the run: it looks at files and takes some milliseconds; plx_env_init() has been called */
+/** perf_environment_get - after the run: it looks at files and takes some milliseconds;
+ *  plx_env_init() has been called */
 void perf_environment_get(struct perf_environment *e, const struct perf_run *run);
 void perf_environment_free(struct perf_environment *e);
 

@@ -2,20 +2,22 @@
 /*
  * perf/load.c - the worker's loop: keep every queue pair at its depth, time each I/O
  *
- * A turn of a job: poll (callbacks stamp the time and note the task), submit every noted task again, ring the doorbell, and
- * only then record the latencies, so that the record is not on the way from a completion to the next submission.
- * An I/O's clock starts at the stamp of the completion that made room for it and stops in its own callback:
- * the generator's own work is inside the latency, never hidden.
+ * A turn of a job: poll (callbacks stamp the time and note the task), submit every noted task
+ * again, ring the doorbell, and only then record the latencies, so that the record is not on the
+ * way from a completion to the next submission. An I/O's clock starts at the stamp of the
+ * completion that made room for it and stops in its own callback: the generator's own work is
+ * inside the latency, never hidden.
  *
- * One time stamp per completion, two per turn that found any, one per turn that found none; from these come
- * the cycles spent submitting, completing and polling in vain.
+ * One time stamp per completion, two per turn that found any, one per turn that found none; from
+ * these come the cycles spent submitting, completing and polling in vain.
  */
 #include "perf/perf.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Turns between looks at the worker's own event loop (admin queues, timers) when nothing lives there that I/O waits for */
+/* Turns between looks at the worker's own event loop (admin queues, timers) when nothing lives
+ * there that I/O waits for */
 #define LOOP_EVERY 64
 
 /* ---- what to submit ---- */
@@ -34,6 +36,14 @@ static inline void draw_size(struct perf_job *job, struct perf_task *t)
 	t->nlb = job->sizes[i].nlb;
 }
 
+static uint64_t draw_zipf(const struct perf_job *job, const struct perf_job_size *s,
+			  uint64_t random)
+{
+	uint64_t unit = perf_zipf_draw(job->zipf, random);
+
+	return plx_likely(unit < s->units) ? unit : unit % s->units;
+}
+
 static inline void draw_place(struct perf_job *job, struct perf_task *t)
 {
 	const struct perf_job_size *s = &job->sizes[t->size];
@@ -43,7 +53,7 @@ static inline void draw_place(struct perf_job *job, struct perf_task *t)
 		uint64_t unit;
 
 		if (plx_unlikely(job->zipf != NULL))
-			unit = perf_zipf_draw(job->zipf, r) % s->units;
+			unit = draw_zipf(job, s, r);
 		else
 			unit = (uint64_t)(((unsigned __int128)r * s->units) >> 64);
 		t->slba = unit * s->nlb;
@@ -79,7 +89,8 @@ static void draw_prefill(struct perf_job *job, struct perf_task *t)
 	job->next_lba += t->nlb;
 }
 
-/* Two I/Os on one block at once would make what is read a matter of luck: draw until there is no such */
+/* Two I/Os on one block at once would make what is read a matter of luck: draw until there is no
+ * such */
 static plx_noinline void draw_verified(struct perf_job *job, struct perf_task *t)
 {
 	do {
@@ -101,8 +112,8 @@ static plx_noinline void submit_failed(struct perf_job *job, struct perf_task *t
 }
 
 /*
- * Submit what is noted. Tasks that cannot go now, as the queue is full or the controller is being reset,
- * stay noted as drawn, and their clock runs on.
+ * Submit what is noted. Tasks that cannot go now, as the queue is full or the controller is being
+ * reset, stay noted as drawn, and their clock runs on.
  */
 static inline void submit_noted(struct perf_job *job, uint64_t now)
 {
@@ -150,9 +161,11 @@ void perf_task_odd(struct perf_task *t, uint16_t status)
 			job->first_error_lba = t->slba;
 		}
 		job->n.errors++;
-		if (job->cfg->continue_on_error ? job->n.errors % job->cfg->continue_on_error == 0 : job->n.errors == 1)
-			plx_log(PLX_LOG_ERR, "perf", "%s of %u blocks at LBA %lu failed: %s", t->is_read ? "read" : "write",
-				t->nlb, t->slba, plx_nvme_status_text(status, text, sizeof text));
+		if (job->cfg->continue_on_error ? job->n.errors % job->cfg->continue_on_error == 0
+						: job->n.errors == 1)
+			plx_log(PLX_LOG_ERR, "perf", "%s of %u blocks at LBA %lu failed: %s",
+				t->is_read ? "read" : "write", t->nlb, t->slba,
+				plx_nvme_status_text(status, text, sizeof text));
 		if (!job->cfg->continue_on_error)
 			atomic_store(job->worker->stop, true);
 	}
@@ -191,7 +204,8 @@ static plx_noinline void job_dead(struct perf_worker *w, struct perf_job *job, i
 	for (unsigned i = 0; i < w->njobs; i++) {
 		if (w->jobs[i] != job)
 			continue;
-		/* to the end of the array: still the worker's to report and tear down, no longer to run */
+		/* to the end of the array: still the worker's to report and tear down, no longer to
+		 * run */
 		memmove(&w->jobs[i], &w->jobs[i + 1], (w->njobs - i - 1) * sizeof *w->jobs);
 		w->jobs[--w->njobs] = job;
 		break;
@@ -238,18 +252,23 @@ static uint64_t target_busy(const struct perf_worker *w)
 	return stats.busy_tsc;
 }
 
+/* What went wrong counts from the very start, what was done from when it is measured */
+static void job_forget(struct perf_job *job)
+{
+	plx_hist_reset(job->hist[0]);
+	plx_hist_reset(job->hist[1]);
+	memset(job->n.ios, 0, sizeof job->n.ios);
+	memset(job->n.bytes, 0, sizeof job->n.bytes);
+}
+
 static void jobs_begin_measuring(struct perf_worker *w)
 {
 	memset(&w->cycles, 0, sizeof w->cycles);
 	w->cycles.target = 0 - target_busy(w);
 	for (unsigned i = 0; i < w->njobs; i++) {
 		struct perf_job *job = w->jobs[i];
-		uint64_t mismatches = job->n.mismatches;
 
-		plx_hist_reset(job->hist[0]);
-		plx_hist_reset(job->hist[1]);
-		memset(&job->n, 0, sizeof job->n);
-		job->n.mismatches = mismatches;
+		job_forget(job);
 		if (job->engine_data)
 			plx_nvme_qpair_get_stats(job->engine_data, &job->qp_before);
 	}
@@ -274,7 +293,8 @@ static void jobs_end_measuring(struct perf_worker *w, uint64_t now)
 static void interval_over(struct perf_worker *w, uint64_t now)
 {
 	for (unsigned i = 0; i < w->njobs; i++)
-		perf_series_cut(w->jobs[i]->series, w->jobs[i], w->next_interval - w->interval_tsc, now);
+		perf_series_cut(w->jobs[i]->series, w->jobs[i], w->next_interval - w->interval_tsc,
+				now);
 	w->next_interval = now + w->interval_tsc;
 }
 
@@ -355,7 +375,8 @@ static void worker_loop(struct perf_worker *w)
 	}
 }
 
-/* Outstanding I/O comes back, or the timeout policy brings it back; what does neither within 10 s is given up */
+/* Outstanding I/O comes back, or the timeout policy brings it back; what does neither within 10 s
+ * is given up */
 static void worker_drain(struct perf_worker *w)
 {
 	uint64_t deadline = plx_tsc() + 10 * plx_tsc_hz();
@@ -374,7 +395,9 @@ static void worker_drain(struct perf_worker *w)
 	}
 	for (unsigned i = 0; i < w->njobs; i++) {
 		if (w->jobs[i]->outstanding)
-			plx_log(PLX_LOG_WARN, "perf", "%u commands did not complete within 10 s after the run", w->jobs[i]->outstanding);
+			plx_log(PLX_LOG_WARN, "perf",
+				"%u commands did not complete within 10 s after the run",
+				w->jobs[i]->outstanding);
 	}
 }
 
@@ -409,11 +432,15 @@ int perf_worker_prefill(struct perf_worker *w)
 		job->to_submit = (job->lbas + nlb - 1) / nlb;
 		submit_first(job);
 		worker_loop(w);
+		worker_drain(w); /* when it was stopped */
+		job_forget(job);
 		job->prefill = false;
 		job->next_lba = 0;
 		job->to_submit = w->cfg->ios_per_job ? w->cfg->ios_per_job : UINT64_MAX;
 		w->njobs = njobs;
-		if (job->failed || job->n.errors)
+		/* what could not be written is not checked: a run that goes on in spite of errors
+		 * can */
+		if (job->failed || (job->n.errors && !w->cfg->continue_on_error))
 			return job->failed ? job->failed : -EIO;
 	}
 	return 0;
@@ -461,7 +488,18 @@ static void set_sizes(struct perf_job *job, const struct perf_config *cfg)
 	}
 }
 
-static int alloc_task(struct perf_job *job, struct perf_task *t, const struct perf_config *cfg, int numa)
+/* Places of the smallest size: larger ones are drawn among them, and rounded down to their own */
+static uint64_t most_units(const struct perf_job *job)
+{
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < job->nsizes; i++)
+		most = job->sizes[i].units > most ? job->sizes[i].units : most;
+	return most;
+}
+
+static int alloc_task(struct perf_job *job, struct perf_task *t, const struct perf_config *cfg,
+		      int numa)
 {
 	size_t bytes = (size_t)(cfg->max_size / job->block) * job->xfer_block;
 	uint32_t md = plx_nvme_ns_md_extended(job->ns) ? 0 : plx_nvme_ns_md_size(job->ns);
@@ -498,7 +536,8 @@ int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf
 	job->all_reads = cfg->read_share == 100;
 	job->all_writes = cfg->read_share == 0;
 	job->read_below = (uint32_t)(cfg->read_share * (4294967295.0 / 100));
-	job->rng = (cfg->seed + 1) * 0x9e3779b97f4a7c15ull ^ ((uint64_t)(w->index + 1) << 40) ^ ((uint64_t)job->index << 20);
+	job->rng = (cfg->seed + 1) * 0x9e3779b97f4a7c15ull ^ ((uint64_t)(w->index + 1) << 40) ^
+		   ((uint64_t)job->index << 20);
 	if (!job->rng)
 		job->rng = 1;
 	set_sizes(job, cfg);
@@ -516,7 +555,8 @@ int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf
 	}
 	if (cfg->interval_ns && !(job->series = perf_series_create(cfg)))
 		return -ENOMEM;
-	if (cfg->zipf_theta > 0 && !(job->zipf = perf_zipf_create(job->sizes[0].units, cfg->zipf_theta)))
+	if (cfg->zipf_theta > 0 &&
+	    !(job->zipf = perf_zipf_create(most_units(job), cfg->zipf_theta)))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < job->depth; i++) {
 		struct perf_task *t = &job->tasks[i];

@@ -7,10 +7,12 @@
 #include "core/text.h"
 #include "plx_config.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
@@ -74,9 +76,13 @@ static int calibrate(const struct perf_config *cfg, struct perf_calibration *cal
 	return rc ? EXIT_FAILED : EXIT_OK;
 }
 
-/* What the reports read of a job is there from its set-up on */
+/* A run that could not begin has said why; what the reports read of a job is there from its set-up on */
 static bool anything_to_report(const struct perf_run *run)
 {
+	for (unsigned i = 0; i < run->nworkers; i++) {
+		if (!run->workers[i].opened)
+			return false;
+	}
 	for (unsigned i = 0; i < run->njobs; i++) {
 		const struct perf_job *job = &run->jobs[i];
 
@@ -137,9 +143,10 @@ static int measure(struct perf_run *run, const struct perf_config *cfg,
 	rc |= perf_report(run, cfg, cal, wall);
 	if (cfg->device_latency)
 		device_latency(run, cfg);
+	errno = 0; /* an earlier failure is not this one's reason */
 	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "plx-perf: results could not be written to standard output: %s\n",
-			strerror(errno));
+		fprintf(stderr, "plx-perf: results could not be written to standard output%s%s\n",
+			errno ? ": " : "", errno ? strerror(errno) : "");
 		rc = EXIT_FAILED;
 	}
 	return rc || !all_went_well(run) ? EXIT_FAILED : EXIT_OK;
@@ -179,6 +186,16 @@ static int run_all(const struct perf_config *cfg, uint64_t begin)
 	return rc;
 }
 
+/* A descriptor closed by the caller is not to be taken by a file of ours that output would go to */
+static void occupy_closed_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		/* for reading only: output to it fails, as it would have */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
+			return;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t begin = plx_tsc();
@@ -186,7 +203,9 @@ int main(int argc, char **argv)
 	char err[512];
 	int rc;
 
+	occupy_closed_streams();
 	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, and said */
+	signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow further */
 	if (!cfg)
 		return EXIT_FAILED;
 	rc = perf_options_parse(cfg, argc, argv, err, sizeof(err));

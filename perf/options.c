@@ -54,7 +54,7 @@ static int take_ns(struct parser *p, const char *arg, uint64_t min, uint64_t *ou
 
 	if (plx_parse_duration_ns(arg, PLX_NS_PER_S, &v, why, sizeof(why)))
 		return options_refuse(p, "%s: %s", p->opt, why);
-	if (v < min || v > OPTIONS_MAX_TIME_NS)
+	if (v < min || v > PERF_FOREVER_NS)
 		return options_refuse(
 			p, "%s: '%.64s' is %s: use a time such as 500ms, 10 (seconds) or 2m",
 			p->opt, arg, v < min ? "too short" : "too long");
@@ -477,7 +477,7 @@ static int take_memory(struct parser *p, const char *arg)
 		return options_refuse(
 			p,
 			"%s: '%.64s' is no amount of memory: use MiB, as in 512, or a size "
-			"such as 2G",
+			"such as 2G, up to 16T",
 			p->opt, arg);
 	p->cfg->mem_mb = v;
 	return 0;

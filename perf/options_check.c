@@ -35,7 +35,7 @@ static int check_load(struct parser *p)
 			"one of them out",
 			cfg->ios_per_job);
 	if (cfg->ios_per_job && !options_given(p, 't'))
-		cfg->time_ns = OPTIONS_MAX_TIME_NS;
+		cfg->time_ns = PERF_FOREVER_NS;
 	if (cfg->io_unit > cfg->max_size)
 		return options_refuse(
 			p,

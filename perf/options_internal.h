@@ -8,8 +8,7 @@
 #include "perf/options.h"
 #include "core/text.h"
 
-#define OPTIONS_MAX_TIME_NS (3650ull * 86400 * PLX_NS_PER_S)
-#define OPTIONS_MIB	    (1ull << 20)
+#define OPTIONS_MIB (1ull << 20)
 
 /* Options without a letter */
 enum {

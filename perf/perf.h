@@ -25,6 +25,7 @@
 
 #define PERF_MAX_SIZES	 16
 #define PERF_MAX_DEVICES 64
+#define PERF_FOREVER_NS	 (3650ull * 86400 * 1000000000) /* ticks of ten years still fit 64 bits */
 
 struct perf_job;
 struct perf_worker;
@@ -46,7 +47,7 @@ struct perf_config {
 	uint32_t max_size; /* the largest of them */
 	enum perf_pattern pattern;
 	unsigned read_share; /* percent */
-	uint64_t time_ns, warmup_ns; /* -t, -a */
+	uint64_t time_ns, warmup_ns; /* -t (PERF_FOREVER_NS: -d alone ends the run), -a */
 	uint64_t ios_per_job; /* -d; 0: no limit */
 	struct plx_cpuset cores; /* -c */
 	unsigned queue_pairs; /* -P, per namespace and worker */
@@ -97,9 +98,12 @@ _Static_assert(sizeof(struct perf_task) == 64, "one line an outstanding I/O");
 /*
  * struct perf_engine - how a job's I/O is done. One table per file in engines/.
  *
- * @open: in the worker's thread: make what the job needs (queue pair, ring). Return: 0 or -errno, logged
- * @submit: start @t (buf, slba, nlb, is_read are set). Return: 0; -EAGAIN try after a poll; other -errno
- * @poll: call perf_task_done() for each completion, at most @max (0: all). Return: how many; -ENXIO the device is gone
+ * @open: in the worker's thread: make what the job needs (queue pair, ring). Return: 0 or -errno,
+ * logged
+ * @submit: start @t (buf, slba, nlb, is_read are set). Return: 0; -EAGAIN try after a poll; other
+ * -errno
+ * @poll: call perf_task_done() for each completion, at most @max (0: all). Return: how many; -ENXIO
+ * the device is gone
  * @flush: whatever submit() has put off
  */
 struct perf_engine {
@@ -116,7 +120,8 @@ extern const struct perf_engine perf_engine_nvme;
 struct perf_job_size {
 	uint64_t units; /* how many aligned places of that size there are */
 	uint32_t nlb;
-	uint32_t below; /* chosen when 32 random bits are below this, and not below the one before's */
+	/* chosen when 32 random bits are below this, and not below the one before's */
+	uint32_t below;
 };
 
 /* What a completion leaves to be recorded: the task itself is on its way again by then */
@@ -134,7 +139,8 @@ struct perf_counters {
 	uint64_t mismatches; /* --verify */
 };
 
-/* One queue pair on one namespace in one worker. Set up by run.c, run by load.c, read by the reports once it has stopped. */
+/* One queue pair on one namespace in one worker. Set up by run.c, run by load.c, read by the
+ * reports once it has stopped. */
 struct perf_job {
 	/* each I/O */
 	const struct perf_engine *engine;
@@ -149,10 +155,12 @@ struct perf_job {
 	uint64_t rng; /* state of the generator */
 	uint64_t next_lba; /* sequential */
 	uint64_t to_submit; /* -d: I/Os left */
-	uint32_t read_below; /* a read when 32 random bits are below; reads only: UINT32_MAX and all_reads */
+	/* a read when 32 random bits are below; reads only: UINT32_MAX and all_reads */
+	uint32_t read_below;
 	uint8_t all_reads, all_writes, random, nsizes;
 	uint32_t outstanding;
-	struct perf_verify *verify; /* NULL: none; shared by the jobs on a namespace, which are one worker's */
+	/* NULL: none; shared by the jobs on a namespace, which are one worker's */
+	struct perf_verify *verify;
 	bool prefill; /* writing every block once, before --verify reads any */
 	struct plx_hist *hist[2]; /* by is_read: what is recorded into now */
 	struct perf_counters n;
@@ -164,7 +172,8 @@ struct perf_job {
 	uint64_t lbas; /* blocks of the namespace this job draws from, from block 0 */
 	uint32_t block; /* data bytes of a block */
 	uint32_t xfer_block; /* bytes in the buffer for one block */
-	struct plx_hist *total[2]; /* with --interval: everything before the current interval; else == hist */
+	/* with --interval: everything before the current interval; else == hist */
+	struct plx_hist *total[2];
 	struct perf_series *series;
 	struct perf_device *device;
 	unsigned index; /* queue pair of the device within the worker */
@@ -193,9 +202,11 @@ struct perf_worker {
 	unsigned njobs;
 	uint32_t max_completions;
 	bool inline_controller;
+	bool opened; /* has the buffers and queue pairs of all of its jobs */
 	enum perf_phase phase;
 	struct plx_thread *thread;
-	const struct plx_thread *target; /* runs the virtual controller on its own core; NULL: none */
+	/* runs the virtual controller on its own core; NULL: none */
+	const struct plx_thread *target;
 	uint64_t start_tsc, stop_tsc; /* of the measured time */
 	uint64_t end_tsc, interval_tsc, next_interval;
 	const struct perf_config *cfg;
@@ -205,28 +216,33 @@ struct perf_worker {
 	pthread_t os_thread;
 } plx_aligned(PLX_NO_SHARE);
 
-/** perf_worker_run - warm up, measure, drain; in the worker's OS thread with its plx_thread entered, jobs open.
+/** perf_worker_run - warm up, measure, drain; in the worker's OS thread with its plx_thread
+ *  entered, jobs open.
  *  Return: 0 (look at the jobs' counters for I/O errors) or -errno */
 int perf_worker_run(struct perf_worker *w);
 
-/** perf_worker_prefill - write every block of each verified namespace once; before perf_worker_run(). Return: 0 or -errno */
+/** perf_worker_prefill - write every block of each verified namespace once; before
+ *  perf_worker_run(). Return: 0 or -errno */
 int perf_worker_prefill(struct perf_worker *w);
 
-/** perf_job_init - tasks, buffers, generator, histograms of a job whose device fields are set; in the worker's thread */
+/** perf_job_init - tasks, buffers, generator, histograms of a job whose device fields are set; in
+ *  the worker's thread */
 int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf_config *cfg);
 void perf_job_fini(struct perf_job *job);
 
 /** perf_task_odd - a completion that failed, or whose data has to be checked (load.c) */
 void perf_task_odd(struct perf_task *t, uint16_t status);
 
-/** perf_task_done - an engine reports a completion; @status: NVMe status without phase, 0 for success */
+/** perf_task_done - an engine reports a completion; @status: NVMe status without phase, 0 for
+ *  success */
 static inline void perf_task_done(struct perf_task *t, uint16_t status)
 {
 	struct perf_job *job = t->job;
 	uint64_t now = plx_tsc();
 
 	job->worker->now = now;
-	job->samples[job->ndone] = (struct perf_sample){ now - t->start, t->nlb, t->is_read, status != 0 };
+	job->samples[job->ndone] =
+		(struct perf_sample){ now - t->start, t->nlb, t->is_read, status != 0 };
 	job->done[job->ndone++] = t;
 	if (plx_unlikely(status || job->verify))
 		perf_task_odd(t, status);
@@ -239,7 +255,8 @@ struct perf_device {
 	char name[320]; /* the trid, and the namespace */
 	struct plx_nvme_ctrlr *ctrlr;
 	struct plx_nvme_ns *ns;
-	struct perf_worker *only; /* inline: the one worker whose thread runs the controller; else NULL */
+	/* inline: the one worker whose thread runs the controller; else NULL */
+	struct perf_worker *only;
 	struct perf_verify *verify;
 };
 
@@ -275,15 +292,18 @@ struct perf_cores {
 	struct plx_cpuset workers;
 	int target; /* of the virtual controller; -1: none of its own */
 };
-/** perf_choose_cores - the cores that perf_run_open() will use. Return: 0; 2 those of @cfg cannot be (said on standard error) */
+/** perf_choose_cores - the cores that perf_run_open() will use. Return: 0; 2 those of @cfg cannot
+ *  be (said on standard error) */
 int perf_choose_cores(const struct perf_config *cfg, struct perf_cores *out);
 
 /**
  * perf_run_open - attach everything, lay out workers and jobs
- * Return: 0; 2 the request does not fit the device (said on standard error); 1 failed (logged). Undone by perf_run_close(), always.
+ * Return: 0; 2 the request does not fit the device (said on standard error); 1 failed (logged).
+ * Undone by perf_run_close(), always.
  */
 int perf_run_open(struct perf_run *run, const struct perf_config *cfg);
-/** perf_run_go - start the workers, show progress, wait for the end or Ctrl-C. Return: 0, or 1 when a worker could not do its work */
+/** perf_run_go - start the workers, show progress, wait for the end or Ctrl-C. Return: 0, or 1 when
+ *  a worker could not do its work */
 int perf_run_go(struct perf_run *run);
 void perf_run_close(struct perf_run *run);
 
@@ -300,7 +320,8 @@ static inline uint64_t perf_random(uint64_t *s)
 	*s = x;
 	return x * 0x2545f4914f6cdd1dull;
 }
-/** perf_zipf_create - @n places, skew @theta (0 < theta, 1 excluded); perf_zipf_draw maps 64 random bits to 0..n-1, most popular scattered over the space */
+/** perf_zipf_create - @n places, skew @theta (0 < theta, 1 excluded); perf_zipf_draw maps 64 random
+ *  bits to 0..n-1, most popular scattered over the space */
 struct perf_zipf *perf_zipf_create(uint64_t n, double theta);
 void perf_zipf_destroy(struct perf_zipf *z);
 uint64_t perf_zipf_draw(const struct perf_zipf *z, uint64_t random);
@@ -309,24 +330,31 @@ uint64_t perf_zipf_place(const struct perf_zipf *z, uint64_t rank);
 
 /* ---- verify.c ---- */
 
-/** perf_verify_create - for the blocks of one namespace, shared by all jobs on it in one worker only */
+/** perf_verify_create - for the blocks of one namespace, shared by all jobs on it in one worker
+ *  only */
 struct perf_verify *perf_verify_create(uint64_t lbas, uint32_t block, uint64_t seed);
 void perf_verify_destroy(struct perf_verify *v);
-/** perf_verify_claim - no other I/O on these blocks is outstanding: take them. Return: false when one is */
+/** perf_verify_claim - no other I/O on these blocks is outstanding: take them. Return: false when
+ *  one is */
 bool perf_verify_claim(struct perf_verify *v, uint64_t slba, uint32_t nlb);
 void perf_verify_release(struct perf_verify *v, uint64_t slba, uint32_t nlb);
-/** perf_verify_fill - blocks of @t about to be written: header, content, checksum, next generation of each */
+/** perf_verify_fill - blocks of @t about to be written: header, content, checksum, next generation
+ *  of each */
 void perf_verify_fill(struct perf_verify *v, struct perf_task *t);
-/** perf_verify_written - the write of @t ended with @status: the new generation counts, or either may be there */
+/** perf_verify_written - the write of @t ended with @status: the new generation counts, or either
+ *  may be there */
 void perf_verify_written(struct perf_verify *v, struct perf_task *t);
-/** perf_verify_check - blocks of @t were read. Return: mismatching blocks, each reported on standard error with its LBA and what was wrong (the first 20 of a run) */
+/** perf_verify_check - blocks of @t were read. Return: mismatching blocks, each reported on
+ *  standard error with its LBA and what was wrong (the first 20 of a run) */
 uint32_t perf_verify_check(struct perf_verify *v, struct perf_task *t);
 
 /* ---- series.c ---- */
 
 struct perf_series *perf_series_create(const struct perf_config *cfg);
 void perf_series_destroy(struct perf_series *s);
-/** perf_series_cut - the interval ends: its figures are kept, job->hist is added to job->total and emptied */
-void perf_series_cut(struct perf_series *s, struct perf_job *job, uint64_t from_tsc, uint64_t to_tsc);
+/** perf_series_cut - the interval ends: its figures are kept, job->hist is added to job->total and
+ *  emptied */
+void perf_series_cut(struct perf_series *s, struct perf_job *job, uint64_t from_tsc,
+		     uint64_t to_tsc);
 
 #endif

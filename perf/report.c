@@ -2,8 +2,8 @@
 /*
  * perf/report.c - jobs added up, and their figures put where they are wanted
  *
- * Rates of the total are over the time from the first start to the last stop, so that cores which were done
- * early count as what they were. Cycles belong to cores: rows of one core show the same.
+ * Rates of the total are over the time from the first start to the last stop, so that cores which
+ * were done early count as what they were. Cycles belong to cores: rows of one core show the same.
  */
 #include "perf/report.h"
 #include "core/text.h"
@@ -304,12 +304,7 @@ char *perf_format_us(double ns, char *buf, size_t len)
 	double us = ns / 1000;
 
 	/* thresholds where the rounded number would have a digit more */
-	snprintf(buf, len, "%.*f",
-		 us < 9.9995	? 3
-		 : us < 99.995	? 2
-		 : us < 9999.95 ? 1
-				: 0,
-		 us);
+	snprintf(buf, len, "%.*f", us < 9.9995 ? 3 : us < 99.995 ? 2 : us < 9999.95 ? 1 : 0, us);
 	return buf;
 }
 
@@ -322,8 +317,11 @@ char *perf_format_rate(double per_s, char *buf, size_t len)
 		per_s /= 1000;
 		u++;
 	}
-	snprintf(buf, len, "%.*f %s/s", !u || per_s >= 99.95 ? 0 : per_s < 9.995 ? 2 : 1, per_s,
-		 units[u]);
+	snprintf(buf, len, "%.*f %s/s",
+		 !u || per_s >= 99.95 ? 0
+		 : per_s < 9.995      ? 2
+				      : 1,
+		 per_s, units[u]);
 	return buf;
 }
 

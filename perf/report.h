@@ -101,7 +101,8 @@ void perf_intervals_get(const struct perf_results *r, size_t i, struct plx_hist 
 char *perf_label(const struct perf_device *d, char *buf, size_t len);
 /** perf_pattern_name - as -w has it, "randrw" */
 const char *perf_pattern_name(const struct perf_config *cfg);
-/** perf_copy_share - the run's bytes as a share of what its device cores could copy; -1 where that was not measured */
+/** perf_copy_share - the run's bytes as a share of what its device cores could copy; -1 where that
+ *  was not measured */
 double perf_copy_share(const struct perf_results *r);
 
 /** Each writes to @f. Return: 0; -ENOMEM, or the error of writing */
@@ -118,7 +119,8 @@ void perf_report_bars(FILE *f, const struct perf_results *r, const struct perf_f
 /** perf_utf8 - whether the terminal takes more than ASCII; perf_us() - the unit, as it takes it */
 bool perf_utf8(void);
 const char *perf_us(void);
-/** perf_format_us - ns as µs, four significant digits where that many mean something. Return: @buf */
+/** perf_format_us - ns as µs, four significant digits where that many mean something. Return:
+ *  @buf */
 char *perf_format_us(double ns, char *buf, size_t len);
 /** perf_format_rate - "1.23 M/s", "45.6 k/s". Return: @buf */
 char *perf_format_rate(double per_s, char *buf, size_t len);

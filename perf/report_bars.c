@@ -23,7 +23,8 @@ static void print_us(FILE *f, double ns)
 
 /* One line: a figure of all I/Os, and of reads and writes where both were done */
 static void print_line(FILE *f, const struct perf_results *r, const struct perf_figures *figures,
-		       const char *name, double (*get)(const struct plx_hist *h, double p), double p)
+		       const char *name, double (*get)(const struct plx_hist *h, double p),
+		       double p)
 {
 	fprintf(f, "%14s", name);
 	print_us(f, get(figures->hist[PERF_BOTH], p));
@@ -89,7 +90,8 @@ static const struct series {
 	{ 1, { 1 } },
 };
 
-/* Borders from the last at or below @min to the first above @max, in ns. Return: how many; 0: more than @room */
+/* Borders from the last at or below @min to the first above @max, in ns. Return: how many; 0: more
+ * than @room */
 static unsigned make_borders(const struct series *s, uint64_t min, uint64_t max, uint64_t *out,
 			     unsigned room)
 {
@@ -176,15 +178,14 @@ static void print_bucket(FILE *f, const struct perf_results *r, const struct per
 		last = h->max;
 	fprintf(f, "%10s - %10s %9.4f %% %12lu",
 		perf_format_us((double)plx_hist_value_at(h, i), from, sizeof(from)),
-		perf_format_us((double)last, to, sizeof(to)),
-		100 * (double)seen / (double)h->total, h->counts[i]);
+		perf_format_us((double)last, to, sizeof(to)), 100 * (double)seen / (double)h->total,
+		h->counts[i]);
 	for (int d = PERF_READS; r->mixed && d >= PERF_WRITES; d--)
 		fprintf(f, " %12lu", figures->hist[d]->counts[i]);
 	fputc('\n', f);
 }
 
-static void print_buckets(FILE *f, const struct perf_results *r,
-			  const struct perf_figures *figures)
+static void print_buckets(FILE *f, const struct perf_results *r, const struct perf_figures *figures)
 {
 	const struct plx_hist *h = figures->hist[PERF_BOTH];
 	uint64_t seen = 0;

@@ -2,8 +2,9 @@
 /*
  * perf/report_hist.c - latency histograms as an HdrHistogram log
  *
- * A queue pair's histograms carry its name as their tag: "virtual0-ns1-core1-qp0". Where there is only one queue
- * pair they carry none, as tools look for histograms without a tag unless told otherwise.
+ * A queue pair's histograms carry its name as their tag: "virtual0-ns1-core1-qp0". Where there is
+ * only one queue pair they carry none, as tools look for histograms without a tag unless told
+ * otherwise.
  */
 #include "perf/report.h"
 #include <ctype.h>

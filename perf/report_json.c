@@ -3,7 +3,8 @@
  * perf/report_json.c - the results for programs, as docs/perf.schema.json describes them
  *
  * A change that a reader of the present version would trip over raises SCHEMA_VERSION.
- * Objects steal references: a value that could not be made makes the whole document fail, once, at the end.
+ * Objects steal references: a value that could not be made makes the whole document fail, once, at
+ * the end.
  */
 #include "perf/report.h"
 #include "plx_config.h"
@@ -62,8 +63,8 @@ static json_t *latency(const struct plx_hist *h)
 		const char *key;
 		double percentile;
 	} percentiles[] = {
-		{ "p50", 50 },	     { "p90", 90 },	    { "p95", 95 },
-		{ "p99", 99 },	     { "p99_9", 99.9 },	    { "p99_99", 99.99 },
+		{ "p50", 50 },	       { "p90", 90 },		{ "p95", 95 },
+		{ "p99", 99 },	       { "p99_9", 99.9 },	{ "p99_99", 99.99 },
 		{ "p99_999", 99.999 }, { "p99_9999", 99.9999 },
 	};
 	json_t *o = json_object();
@@ -186,13 +187,12 @@ static json_t *interval(const struct perf_combined_interval *i)
 {
 	const struct perf_interval *s = &i->sum;
 	json_t *o = json_object();
-	json_t *l = i->latencies_known
-			    ? json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "min",
-					number(s->min), "mean", real(s->mean), "p50",
-					number(s->p50), "p90", number(s->p90), "p99",
-					number(s->p99), "p99_9", number(s->p99_9), "max",
-					number(s->max))
-			    : json_null();
+	json_t *l = i->latencies_known ? json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "min",
+						   number(s->min), "mean", real(s->mean), "p50",
+						   number(s->p50), "p90", number(s->p90), "p99",
+						   number(s->p99), "p99_9", number(s->p99_9), "max",
+						   number(s->max))
+				       : json_null();
 	int rc = set(o, "start_s", real(s->start_s));
 
 	rc |= set(o, "length_s", real(s->length_s));
@@ -248,15 +248,15 @@ static json_t *calibration(const struct perf_results *r)
 
 	if (!c)
 		return json_null();
-	return json_pack(
-		"{s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o}", "host_core", (int)c->host_cpu,
-		"device_core", c->device_cpu < 0 ? json_null() : json_integer(c->device_cpu),
-		"depth", (int)c->depth, "copy_bytes", (int)c->copy_bytes, "copy_range",
-		number(c->copy_range), "round_trip_ns",
-		limit(&c->round_trip_ns, "p50_round_trips", p50),
-		"rings_per_second",
-		limit(&c->rings, "share", perf_rate(t, t->ios[PERF_BOTH])),
-		"copies_per_second", limit(&c->copies, "share", perf_copy_share(r) * c->copies.median));
+	return json_pack("{s:i, s:o, s:i, s:i, s:o, s:o, s:o, s:o}", "host_core", (int)c->host_cpu,
+			 "device_core",
+			 c->device_cpu < 0 ? json_null() : json_integer(c->device_cpu), "depth",
+			 (int)c->depth, "copy_bytes", (int)c->copy_bytes, "copy_range",
+			 number(c->copy_range), "round_trip_ns",
+			 limit(&c->round_trip_ns, "p50_round_trips", p50), "rings_per_second",
+			 limit(&c->rings, "share", perf_rate(t, t->ios[PERF_BOTH])),
+			 "copies_per_second",
+			 limit(&c->copies, "share", perf_copy_share(r) * c->copies.median));
 }
 
 /* ---- environment ---- */
@@ -343,9 +343,9 @@ static json_t *sizes(const struct perf_config *cfg)
 	json_t *a = json_array();
 
 	for (unsigned i = 0; i < cfg->nsizes; i++)
-		json_array_append_new(a, json_pack("{s:o, s:o}", "bytes",
-						   number(cfg->sizes[i].bytes), "percent",
-						   number(cfg->sizes[i].share)));
+		json_array_append_new(a,
+				      json_pack("{s:o, s:o}", "bytes", number(cfg->sizes[i].bytes),
+						"percent", number(cfg->sizes[i].share)));
 	return a;
 }
 
@@ -364,7 +364,8 @@ static json_t *trids(const struct perf_config *cfg)
 	char buf[1024];
 
 	for (unsigned i = 0; i < cfg->ntrids; i++)
-		json_array_append_new(a, text(plx_nvme_trid_format(&cfg->trids[i], buf, sizeof(buf))));
+		json_array_append_new(a,
+				      text(plx_nvme_trid_format(&cfg->trids[i], buf, sizeof(buf))));
 	return a;
 }
 
@@ -469,7 +470,8 @@ int perf_report_json(FILE *f, const struct perf_results *r)
 	rc |= set(o, "config", config(r));
 	rc |= set(o, "environment", environment(r));
 	errno = 0;
-	if (!rc && (json_dumpf(o, f, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) || fputc('\n', f) < 0))
+	if (!rc &&
+	    (json_dumpf(o, f, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) || fputc('\n', f) < 0))
 		rc = errno ? -errno : -EIO;
 	json_decref(o);
 	return rc;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LABEL_MAX 28
+#define LABEL_MAX  24
 #define LABEL_ROOM 321 /* of a name in full */
 
 bool perf_utf8(void)
@@ -172,7 +172,8 @@ static void print_cycles(FILE *f, const struct perf_results *r)
 
 static void print_doorbells(FILE *f, const struct perf_figures *t)
 {
-	fprintf(f, "doorbells per I/O  %.4g submission, %.4g completion; %.1f %% of the polls empty\n",
+	fprintf(f,
+		"doorbells per I/O  %.4g submission, %.4g completion; %.1f %% of the polls empty\n",
 		perf_per_io(t, t->sq_doorbells), perf_per_io(t, t->cq_doorbells),
 		t->polls ? 100.0 * (double)t->empty_polls / (double)t->polls : 0);
 }
@@ -231,12 +232,14 @@ static void print_trouble_of(FILE *f, const struct perf_results *r, const struct
 	snprintf(where, sizeof(where), "%s, core %u, queue pair %u",
 		 perf_label(job->device, label, sizeof(label)), job->worker->cpu, job->index);
 	if (job->n.errors)
-		fprintf(f, "%s: %s I/Os failed, the first at LBA %lu: %s\n", where,
-			plx_format_count(job->n.errors, count, sizeof(count)), job->first_error_lba,
+		fprintf(f, "%s: %s %s failed, the first at LBA %lu: %s\n", where,
+			plx_format_count(job->n.errors, count, sizeof(count)),
+			job->n.errors == 1 ? "I/O" : "I/Os", job->first_error_lba,
 			plx_nvme_status_text(job->first_error, text, sizeof(text)));
 	if (job->n.mismatches)
-		fprintf(f, "%s: %s blocks were not what had been written\n", where,
-			plx_format_count(job->n.mismatches, count, sizeof(count)));
+		fprintf(f, "%s: %s %s not what had been written\n", where,
+			plx_format_count(job->n.mismatches, count, sizeof(count)),
+			job->n.mismatches == 1 ? "block was" : "blocks were");
 	if (job->failed)
 		fprintf(f, "%s: gave up: %s\n", where, strerror(-job->failed));
 }
@@ -245,7 +248,7 @@ static void print_trouble(FILE *f, const struct perf_results *r)
 {
 	for (unsigned i = 0; i < r->run->njobs; i++)
 		print_trouble_of(f, r, &r->run->jobs[i]);
-	if (r->cfg->verify && !r->total.mismatches)
+	if (r->cfg->verify && !r->total.mismatches && r->total.ios[PERF_READS])
 		fprintf(f, "all blocks that were read were what had been written\n");
 	if (!r->total.ios[PERF_BOTH])
 		fprintf(f, "no I/O was completed in the measured time\n");

@@ -2,9 +2,9 @@
 /*
  * perf/run.c - from a configuration to running workers, and back
  *
- * Everything is attached by the main thread before a worker starts. With the controller inline, the main thread
- * enters the worker's event loop for that, and hands the loop over to the worker's OS thread afterwards.
- * Each controller's admin queue is polled by one of the workers that use it.
+ * Everything is attached by the main thread before a worker starts. With the controller inline, the
+ * main thread enters the worker's event loop for that, and hands the loop over to the worker's OS
+ * thread afterwards. Each controller's admin queue is polled by one of the workers that use it.
  */
 #include "perf/perf.h"
 #include <errno.h>
@@ -37,13 +37,15 @@ static int choose_target(const struct perf_config *cfg, const struct plx_cpuset 
 }
 
 /* One worker, on the last core, so that the first is left for a controller */
-static void choose_one(const struct perf_config *cfg, struct plx_cpuset allowed, struct plx_cpuset *out)
+static void choose_one(const struct perf_config *cfg, struct plx_cpuset allowed,
+		       struct plx_cpuset *out)
 {
 	int taken = cfg->use_virtual ? plx_nvmf_device_spec_core(cfg->virtual_spec) : -1, last = -1;
 
 	if (taken >= 0 && plx_cpuset_count(&allowed) > 1)
 		plx_cpuset_del(&allowed, (unsigned)taken);
-	for (int cpu = plx_cpuset_next(&allowed, -1); cpu >= 0; cpu = plx_cpuset_next(&allowed, cpu))
+	for (int cpu = plx_cpuset_next(&allowed, -1); cpu >= 0;
+	     cpu = plx_cpuset_next(&allowed, cpu))
 		last = cpu;
 	plx_cpuset_add(out, (unsigned)last);
 }
@@ -57,17 +59,22 @@ int perf_choose_cores(const struct perf_config *cfg, struct perf_cores *out)
 	out->workers = cfg->cores;
 	if (!plx_cpuset_count(&out->workers))
 		choose_one(cfg, allowed, &out->workers);
-	for (int cpu = plx_cpuset_next(&out->workers, -1); cpu >= 0; cpu = plx_cpuset_next(&out->workers, cpu)) {
+	for (int cpu = plx_cpuset_next(&out->workers, -1); cpu >= 0;
+	     cpu = plx_cpuset_next(&out->workers, cpu)) {
 		if (plx_cpuset_has(&allowed, (unsigned)cpu))
 			continue;
-		fprintf(stderr, "plx-perf: core %d of -c cannot be used: this process may run on %s\n", cpu,
+		fprintf(stderr,
+			"plx-perf: core %d of -c cannot be used: this process may run on %s\n", cpu,
 			plx_cpuset_format(&allowed, text, sizeof text));
 		return 2;
 	}
 	out->target = choose_target(cfg, &out->workers);
 	if (out->target >= 0 && plx_cpuset_has(&out->workers, (unsigned)out->target)) {
-		fprintf(stderr, "plx-perf: core %d is to generate load and to run the virtual controller: choose another with "
-			"core=N or -c, or use inline\n", out->target);
+		fprintf(stderr,
+			"plx-perf: core %d is to generate load and to run the virtual controller: "
+			"choose another with "
+			"core=N or -c, or use inline\n",
+			out->target);
 		return 2;
 	}
 	return 0;
@@ -86,7 +93,8 @@ static int make_workers(struct perf_run *run)
 	if (!run->workers)
 		return 1;
 	memset(run->workers, 0, n * sizeof *run->workers);
-	for (int cpu = plx_cpuset_next(&cores.workers, -1); cpu >= 0; cpu = plx_cpuset_next(&cores.workers, cpu)) {
+	for (int cpu = plx_cpuset_next(&cores.workers, -1); cpu >= 0;
+	     cpu = plx_cpuset_next(&cores.workers, cpu)) {
 		struct perf_worker *w = &run->workers[run->nworkers];
 		char name[32];
 
@@ -111,7 +119,8 @@ static int add_device(struct perf_run *run, struct perf_ctrlr *pc, uint32_t nsid
 	struct perf_device *d;
 
 	if (run->ndevices == PERF_MAX_DEVICES) {
-		fprintf(stderr, "plx-perf: more than %d namespaces: name fewer with 'ns:' in -r\n", PERF_MAX_DEVICES);
+		fprintf(stderr, "plx-perf: more than %d namespaces: name fewer with 'ns:' in -r\n",
+			PERF_MAX_DEVICES);
 		return 2;
 	}
 	d = &run->devices[run->ndevices++];
@@ -122,7 +131,8 @@ static int add_device(struct perf_run *run, struct perf_ctrlr *pc, uint32_t nsid
 	return 0;
 }
 
-static int attach(struct perf_run *run, const struct plx_nvme_trid *trid, struct perf_worker *inline_worker)
+static int attach(struct perf_run *run, const struct plx_nvme_trid *trid,
+		  struct perf_worker *inline_worker)
 {
 	const struct perf_config *cfg = run->cfg;
 	struct perf_ctrlr *pc = &run->ctrlrs[run->nctrlrs];
@@ -133,13 +143,15 @@ static int attach(struct perf_run *run, const struct plx_nvme_trid *trid, struct
 
 	plx_nvme_trid_format(trid, name, sizeof name);
 	if (run->nctrlrs == PERF_MAX_DEVICES) {
-		fprintf(stderr, "plx-perf: more than %d controllers: give fewer -r\n", PERF_MAX_DEVICES);
+		fprintf(stderr, "plx-perf: more than %d controllers: give fewer -r\n",
+			PERF_MAX_DEVICES);
 		return 2;
 	}
 	plx_nvme_ctrlr_opts_init(&opts);
 	opts.timeout_ms = cfg->timeout_ms;
 	opts.timeout_action = cfg->timeout_action;
 	opts.no_shutdown = cfg->no_shutdown;
+	opts.retry_count = 0; /* a tool that measures shows what fails */
 	if (cfg->io_unit)
 		opts.use_sgl = true;
 	pc->thread = inline_worker ? inline_worker->thread : NULL;
@@ -152,12 +164,16 @@ static int attach(struct perf_run *run, const struct plx_nvme_trid *trid, struct
 	run->nctrlrs++;
 	if (trid->nsid) {
 		if (!plx_nvme_ctrlr_ns(pc->ctrlr, trid->nsid)) {
-			fprintf(stderr, "plx-perf: '%s' has no active namespace %u: plx-identify lists them\n", name, trid->nsid);
+			fprintf(stderr,
+				"plx-perf: '%s' has no active namespace %u: plx-identify lists "
+				"them\n",
+				name, trid->nsid);
 			return 2;
 		}
 		return add_device(run, pc, trid->nsid, name);
 	}
-	for (nsid = plx_nvme_ctrlr_next_ns(pc->ctrlr, 0); nsid; nsid = plx_nvme_ctrlr_next_ns(pc->ctrlr, nsid)) {
+	for (nsid = plx_nvme_ctrlr_next_ns(pc->ctrlr, 0); nsid;
+	     nsid = plx_nvme_ctrlr_next_ns(pc->ctrlr, nsid)) {
 		rc = add_device(run, pc, nsid, name);
 		if (rc)
 			return rc;
@@ -177,11 +193,18 @@ static int open_virtual(struct perf_run *run)
 	int rc = 0;
 
 	run->inline_controller = run->target_cpu < 0;
+	if (run->inline_controller && !plx_nvmf_device_spec_inline(spec))
+		plx_log(PLX_LOG_NOTICE, "perf",
+			"no core is left for the virtual controller: it runs inline, in the loop "
+			"of each core of -c");
 	if (!run->inline_controller) {
 		run->target = plx_reactor_start((unsigned)run->target_cpu, "target");
 		if (!run->target) {
-			fprintf(stderr, "plx-perf: core %d for the virtual controller cannot be used: %s; choose another with "
-				"core=N, or use inline\n", run->target_cpu, strerror(errno));
+			fprintf(stderr,
+				"plx-perf: core %d for the virtual controller cannot be used: %s; "
+				"choose another with "
+				"core=N, or use inline\n",
+				run->target_cpu, strerror(errno));
 			return 2;
 		}
 	} else {
@@ -195,9 +218,11 @@ static int open_virtual(struct perf_run *run)
 		snprintf(trid.traddr, sizeof trid.traddr, "virtual%u", i);
 		plx_thread_enter(w ? thread : NULL);
 		if (!run->virtual_device)
-			rc = plx_nvmf_device_create(spec, trid.traddr, thread, &run->virtual_device, err, sizeof err);
+			rc = plx_nvmf_device_create(spec, trid.traddr, thread, &run->virtual_device,
+						    err, sizeof err);
 		else
-			rc = plx_nvmf_device_add_controller(run->virtual_device, trid.traddr, thread, err, sizeof err);
+			rc = plx_nvmf_device_add_controller(run->virtual_device, trid.traddr,
+							    thread, err, sizeof err);
 		if (rc) {
 			fprintf(stderr, "plx-perf: --virtual: %s\n", err);
 			rc = rc == -EINVAL ? 2 : 1;
@@ -221,32 +246,68 @@ static int check_device(const struct perf_run *run, const struct perf_device *d)
 
 	for (unsigned i = 0; i < cfg->nsizes; i++) {
 		if (cfg->sizes[i].bytes % block) {
-			fprintf(stderr, "plx-perf: I/O size %u (-o) is no multiple of the %u-byte blocks of %s: use a multiple of %u\n",
+			fprintf(stderr,
+				"plx-perf: I/O size %u (-o) is no multiple of the %u-byte blocks "
+				"of %s: use a multiple of %u\n",
 				cfg->sizes[i].bytes, block, d->name, block);
 			return 2;
 		}
 		if (cfg->sizes[i].bytes > bytes) {
-			fprintf(stderr, "plx-perf: %s is too small: its %lu bytes are less than one I/O of %u (-o): use a smaller size\n",
+			fprintf(stderr,
+				"plx-perf: %s is too small: its %lu bytes are less than one I/O of "
+				"%u (-o): use a smaller size\n",
 				d->name, bytes, cfg->sizes[i].bytes);
 			return 2;
 		}
 	}
-	if (cfg->verify && (block < 64 || (uint64_t)cfg->queue_depth * cfg->queue_pairs * cfg->max_size > bytes / 2)) {
-		fprintf(stderr, "plx-perf: %s is too small for --verify: the I/Os in flight (-q %u, -P %u, -o %u) may cover at most half of "
-			"its %lu bytes: lower one of them\n", d->name, cfg->queue_depth, cfg->queue_pairs, cfg->max_size, bytes);
+	if (cfg->verify &&
+	    (block < 64 ||
+	     (uint64_t)cfg->queue_depth * cfg->queue_pairs * cfg->max_size > bytes / 2)) {
+		fprintf(stderr,
+			"plx-perf: %s is too small for --verify: the I/Os in flight (-q %u, -P %u, "
+			"-o %u) may cover at most half of "
+			"its %lu bytes: lower one of them\n",
+			d->name, cfg->queue_depth, cfg->queue_pairs, cfg->max_size, bytes);
 		return 2;
 	}
 	if (cfg->queue_depth > plx_nvme_ctrlr_max_queue_size(d->ctrlr) - 1) {
-		fprintf(stderr, "plx-perf: queue depth %u (-q) is more than the %u commands a queue of %s can hold: lower -q or raise -P\n",
+		fprintf(stderr,
+			"plx-perf: queue depth %u (-q) is more than the %u commands a queue of %s "
+			"can hold: lower -q or raise -P\n",
 			cfg->queue_depth, plx_nvme_ctrlr_max_queue_size(d->ctrlr) - 1, d->name);
 		return 2;
 	}
 	if (cfg->prinfo && !plx_nvme_ns_pi_type(d->ns)) {
-		fprintf(stderr, "plx-perf: -e asks for protection information, but %s is not formatted with it: leave -e out, or for the "
-			"virtual controller use md=8,pi=1\n", d->name);
+		fprintf(stderr,
+			"plx-perf: -e asks for protection information, but %s is not formatted "
+			"with it: leave -e out, or for the "
+			"virtual controller use md=8,pi=1\n",
+			d->name);
 		return 2;
 	}
 	return 0;
+}
+
+/* Each worker has queue pairs of its own on each namespace of a controller that it reaches */
+static int check_queue_pairs(const struct perf_run *run, const struct perf_ctrlr *pc)
+{
+	unsigned has = plx_nvme_ctrlr_num_io_queues(pc->ctrlr),
+		 workers = pc->thread ? 1 : run->nworkers, ns = 0;
+	uint64_t wanted;
+	char name[256];
+
+	for (unsigned i = 0; i < run->ndevices; i++)
+		ns += run->devices[i].ctrlr == pc->ctrlr;
+	wanted = (uint64_t)run->cfg->queue_pairs * ns * workers;
+	if (wanted <= has)
+		return 0;
+	fprintf(stderr,
+		"plx-perf: %s has %u I/O queue pairs, not %lu (-P %u, %u namespaces, %u cores of "
+		"-c): lower one of them%s\n",
+		plx_nvme_trid_format(plx_nvme_ctrlr_trid(pc->ctrlr), name, sizeof name), has,
+		wanted, run->cfg->queue_pairs, ns, workers,
+		run->cfg->use_virtual && has < 128 ? " or raise queues= of --virtual" : "");
+	return 2;
 }
 
 static unsigned jobs_of(const struct perf_run *run, const struct perf_worker *w)
@@ -258,7 +319,8 @@ static unsigned jobs_of(const struct perf_run *run, const struct perf_worker *w)
 	return n * run->cfg->queue_pairs;
 }
 
-static void lay_out_job(struct perf_run *run, struct perf_worker *w, struct perf_device *d, unsigned index)
+static void lay_out_job(struct perf_run *run, struct perf_worker *w, struct perf_device *d,
+			unsigned index)
 {
 	struct perf_job *job = &run->jobs[run->njobs++];
 
@@ -278,6 +340,11 @@ static int lay_out(struct perf_run *run)
 	unsigned total = 0;
 	int rc;
 
+	for (unsigned i = 0; i < run->nctrlrs; i++) {
+		rc = check_queue_pairs(run, &run->ctrlrs[i]);
+		if (rc)
+			return rc;
+	}
 	for (unsigned i = 0; i < run->ndevices; i++) {
 		struct perf_device *d = &run->devices[i];
 
@@ -285,15 +352,21 @@ static int lay_out(struct perf_run *run)
 		if (rc)
 			return rc;
 		if (run->cfg->verify) {
-			d->verify = perf_verify_create(plx_nvme_ns_blocks(d->ns), plx_nvme_ns_block_size(d->ns), run->cfg->seed);
+			d->verify =
+				perf_verify_create(plx_nvme_ns_blocks(d->ns),
+						   plx_nvme_ns_block_size(d->ns), run->cfg->seed);
 			if (!d->verify) {
-				fprintf(stderr, "plx-perf: --verify: out of memory for the block table of %s\n", d->name);
+				fprintf(stderr,
+					"plx-perf: --verify: out of memory for the block table of "
+					"%s\n",
+					d->name);
 				return 1;
 			}
 		}
 	}
 	if (run->cfg->verify && run->nworkers > 1) {
-		fprintf(stderr, "plx-perf: --verify needs one core that knows every write: give one in -c\n");
+		fprintf(stderr, "plx-perf: --verify needs one core that knows every write: give "
+				"one in -c\n");
 		return 2;
 	}
 	for (unsigned i = 0; i < run->nworkers; i++)
@@ -359,16 +432,22 @@ static int worker_open(struct perf_run *run, struct perf_worker *w)
 		int rc = perf_job_init(w->jobs[i], w, run->cfg);
 
 		if (rc) {
-			plx_log(PLX_LOG_ERR, "perf", "%s: no memory for %u I/Os of %u bytes: lower -q or -o, or raise -s",
-				w->jobs[i]->device->name, run->cfg->queue_depth, run->cfg->max_size);
+			plx_log(PLX_LOG_ERR, "perf",
+				"%s: no memory for %u I/Os of %u bytes: lower -q or -o, or raise "
+				"-s",
+				w->jobs[i]->device->name, run->cfg->queue_depth,
+				run->cfg->max_size);
 			return rc;
 		}
 		rc = w->jobs[i]->engine->open(w->jobs[i]);
 		if (rc) {
-			plx_log(PLX_LOG_ERR, "perf", "%s: no queue pair: %s", w->jobs[i]->device->name, strerror(-rc));
+			plx_log(PLX_LOG_ERR, "perf", "%s: no queue pair: %s%s",
+				w->jobs[i]->device->name, strerror(-rc),
+				rc == -ENOMEM ? ": lower -q or -P, or raise -s" : "");
 			return rc;
 		}
 	}
+	w->opened = true;
 	return 0;
 }
 
@@ -423,7 +502,8 @@ static void show_progress(const struct perf_run *run, double seconds)
 		       __atomic_load_n(&run->jobs[i].n.ios[1], __ATOMIC_RELAXED);
 	if (ios < before) /* the warm-up ended */
 		before = 0;
-	fprintf(stderr, "\r%5.1f s  %12.0f IOPS ", seconds, (double)(ios - before) / (seconds - before_s));
+	fprintf(stderr, "\r%5.1f s  %12.0f IOPS ", seconds,
+		(double)(ios - before) / (seconds - before_s));
 	fflush(stderr);
 	before = ios;
 	before_s = seconds;
@@ -450,7 +530,8 @@ static void wait_for_workers(struct perf_run *run, const sigset_t *signals)
 		if (sigtimedwait(signals, NULL, &tick) > 0) {
 			if (atomic_exchange(&run->stop, true))
 				_exit(130); /* asked twice: at once */
-			fprintf(stderr, "%splx-perf: interrupted: results so far\n", run->cfg->progress ? "\n" : "");
+			fprintf(stderr, "%splx-perf: interrupted: results so far\n",
+				run->cfg->progress ? "\n" : "");
 		}
 		if (run->cfg->progress && s - shown >= 1) {
 			show_progress(run, s);
@@ -482,9 +563,12 @@ int perf_run_go(struct perf_run *run)
 	atomic_store(&run->running, run->nworkers);
 	for (; started < run->nworkers; started++) {
 		args[started] = (struct worker_arg){ run, &run->workers[started], &opened };
-		if (pthread_create(&run->workers[started].os_thread, NULL, worker_main, &args[started])) {
+		if (pthread_create(&run->workers[started].os_thread, NULL, worker_main,
+				   &args[started])) {
 			/* those that wait at the barrier cannot be called back */
-			fprintf(stderr, "plx-perf: cannot start a thread for core %u: use fewer cores in -c\n",
+			fprintf(stderr,
+				"plx-perf: cannot start a thread for core %u: use fewer cores in "
+				"-c\n",
 				run->workers[started].cpu);
 			_exit(1);
 		}

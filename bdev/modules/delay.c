@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bdev/modules/delay.c - a device that takes its time: another one, with latencies from a distribution
+ * bdev/modules/delay.c - a device that takes its time: another one, with latencies from a
+ * distribution
  *
- * I/O goes to the base at once and is held back afterwards, until the latency that was drawn for it has
- * passed since submission: the sum is what was drawn, as long as the base is quicker. An SSD does it in that
- * order, too: a command changes the state of the device before its completion is seen.
+ * I/O goes to the base at once and is held back afterwards, until the latency that was drawn for it
+ * has passed since submission: the sum is what was drawn, as long as the base is quicker. An SSD
+ * does it in that order, too: a command changes the state of the device before its completion is
+ * seen.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -76,7 +78,7 @@ static bool heap_push(struct delay_channel *dc, struct plx_bdev_io *io)
 		dc->heap = h;
 		dc->cap = cap;
 	}
-	heap_up(dc->heap, dc->n++, (struct due){.tsc = io->mod[DELAY_DUE], .io = io});
+	heap_up(dc->heap, dc->n++, (struct due){ .tsc = io->mod[DELAY_DUE], .io = io });
 	return true;
 }
 
@@ -119,7 +121,8 @@ static void delay_done(struct plx_bdev_io *io, uint16_t status)
 	struct delay_channel *dc = io->mch;
 
 	io->mod[DELAY_STATUS] = status;
-	if (!io->mod[DELAY_DUE] || dc->resetting || io->mod[DELAY_DUE] <= plx_tsc() || !heap_push(dc, io))
+	if (!io->mod[DELAY_DUE] || dc->resetting || io->mod[DELAY_DUE] <= plx_tsc() ||
+	    !heap_push(dc, io))
 		plx_bdev_io_complete(io, status);
 }
 
@@ -249,7 +252,8 @@ static const struct plx_bdev_ops delay_ops = {
 };
 
 int plx_bdev_delay_create(const char *name, const char *base, const struct plx_bdev_latency *read,
-			  const struct plx_bdev_latency *write, uint64_t seed, struct plx_bdev **out)
+			  const struct plx_bdev_latency *write, uint64_t seed,
+			  struct plx_bdev **out)
 {
 	const char *wrong = latency_check(read);
 	struct delay *d;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bdev/modules/error.c - a device with faults: another one, on which rules make I/O fail, lie or hang
+ * bdev/modules/error.c - a device with faults: another one, on which rules make I/O fail, lie or
+ * hang
  *
- * Rules belong to the device, under bdev_lock(); a channel works on a copy and takes a new one when the
- * device's generation has moved on. Counters are shared, and touched by hits alone.
+ * Rules belong to the device, under bdev_lock(); a channel works on a copy and takes a new one when
+ * the device's generation has moved on. Counters are shared, and touched by hits alone.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -18,9 +19,9 @@
 struct error {
 	struct vbdev v;
 	uint64_t seed;
-	uint32_t channels;   /* made so far; atomic */
+	uint32_t channels; /* made so far; atomic */
 	uint32_t generation; /* of the rules; atomic */
-	uint32_t clears;     /* how often they all went */
+	uint32_t clears; /* how often they all went */
 	unsigned n;
 	struct plx_bdev_error_rule rule[RULES_MAX];
 	uint64_t hits[RULES_MAX]; /* atomic */
@@ -37,7 +38,8 @@ struct error_channel {
 	struct bdev_io_list hung;
 };
 
-/* ERROR_MASK is 0 unless the data is to be corrupted; ERROR_BUF: what a corrupted write goes from */
+/* ERROR_MASK is 0 unless the data is to be corrupted; ERROR_BUF: what a corrupted write goes
+ * from */
 enum { ERROR_HARD = VBDEV_MOD, ERROR_MASK, ERROR_AT, ERROR_BUF };
 
 /* ---- which I/O ---- */
@@ -65,7 +67,8 @@ static bool rule_strikes(struct error_channel *ec, unsigned i)
 	return r->nth ? ++ec->seen[i] == r->nth : rng_unit(&ec->rng) < r->share;
 }
 
-static const struct plx_bdev_error_rule *rule_find(struct error *e, struct error_channel *ec, unsigned type)
+static const struct plx_bdev_error_rule *rule_find(struct error *e, struct error_channel *ec,
+						   unsigned type)
 {
 	const struct plx_bdev_error_rule *hit = NULL;
 
@@ -105,7 +108,7 @@ static int iov_slice(struct iovec *out, int n, const struct iovec *iov, uint64_t
 		if (hi > iov->iov_len)
 			hi = iov->iov_len;
 		if (lo < hi)
-			out[n++] = (struct iovec){(char *)iov->iov_base + lo, hi - lo};
+			out[n++] = (struct iovec){ (char *)iov->iov_base + lo, hi - lo };
 	}
 	return n;
 }
@@ -115,7 +118,8 @@ static bool corrupt_write(struct plx_bdev_io *io)
 {
 	size_t xfer = plx_bdev_xfer_block(io->bdev, io->check);
 	uint64_t start = io->mod[ERROR_AT] - io->mod[ERROR_AT] % xfer;
-	struct corrupt_buf *cb = malloc(sizeof(*cb) + ((size_t)io->iovcnt + 2) * sizeof(struct iovec));
+	struct corrupt_buf *cb =
+		malloc(sizeof(*cb) + ((size_t)io->iovcnt + 2) * sizeof(struct iovec));
 	struct iovec *block;
 	char *to;
 	int n;
@@ -136,7 +140,7 @@ static bool corrupt_write(struct plx_bdev_io *io)
 	}
 	n = iov_slice(cb->iov, 0, io->iov, 0, start);
 	block = &cb->iov[n++];
-	*block = (struct iovec){cb->block, xfer};
+	*block = (struct iovec){ cb->block, xfer };
 	n = iov_slice(cb->iov, n, io->iov, start + xfer, io->blocks * xfer);
 	flip(block, io->mod[ERROR_AT] - start, (uint8_t)io->mod[ERROR_MASK]);
 	io->mod[ERROR_BUF] = (uintptr_t)cb;

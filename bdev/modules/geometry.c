@@ -13,7 +13,8 @@
 
 static int refuse(const char *name, const char *what, uint64_t value, const char *remedy)
 {
-	plx_log(PLX_LOG_ERR, "bdev", "%s: %s %" PRIu64 " is not possible: %s", name, what, value, remedy);
+	plx_log(PLX_LOG_ERR, "bdev", "%s: %s %" PRIu64 " is not possible: %s", name, what, value,
+		remedy);
 	return -EINVAL;
 }
 
@@ -22,22 +23,27 @@ int geometry_apply(struct plx_bdev *b, const char *name, const struct plx_bdev_g
 	uint64_t block = (uint64_t)g->block_size + g->md_size, bytes;
 
 	if (!name || !name[0] || strlen(name) >= sizeof(b->name)) {
-		plx_log(PLX_LOG_ERR, "bdev", "a bdev needs a name of 1 to %zu bytes", sizeof(b->name) - 1);
+		plx_log(PLX_LOG_ERR, "bdev", "a bdev needs a name of 1 to %zu bytes",
+			sizeof(b->name) - 1);
 		return -EINVAL;
 	}
 	if (g->block_size < 512 || g->block_size > 65536 || (g->block_size & (g->block_size - 1)))
-		return refuse(name, "block size", g->block_size, "use a power of two from 512 to 65536");
-	if (g->md_size && g->md_size != 8 && g->md_size != 16 && g->md_size != 32 && g->md_size != 64 &&
-	    g->md_size != 128)
+		return refuse(name, "block size", g->block_size,
+			      "use a power of two from 512 to 65536");
+	if (g->md_size && g->md_size != 8 && g->md_size != 16 && g->md_size != 32 &&
+	    g->md_size != 64 && g->md_size != 128)
 		return refuse(name, "metadata size", g->md_size, "use 0, 8, 16, 32, 64 or 128");
 	if (g->md_interleaved && !g->md_size)
-		return refuse(name, "metadata size", 0, "interleaved metadata needs 8 bytes or more");
+		return refuse(name, "metadata size", 0,
+			      "interleaved metadata needs 8 bytes or more");
 	if ((unsigned)g->dif > PLX_BDEV_DIF_TYPE3)
 		return refuse(name, "protection information type", g->dif, "use 0 to 3");
 	if (g->dif != PLX_BDEV_DIF_NONE && !g->md_size)
-		return refuse(name, "metadata size", 0, "protection information needs 8 bytes or more");
+		return refuse(name, "metadata size", 0,
+			      "protection information needs 8 bytes or more");
 	if (!g->blocks || __builtin_mul_overflow(g->blocks, block, &bytes) || bytes > INT64_MAX)
-		return refuse(name, "number of blocks", g->blocks, "use 1 or more, up to 2^63 bytes in all");
+		return refuse(name, "number of blocks", g->blocks,
+			      "use 1 or more, up to 2^63 bytes in all");
 
 	memset(b, 0, sizeof(*b));
 	memcpy(b->name, name, strlen(name));
@@ -59,10 +65,11 @@ int geometry_register(struct plx_bdev *b)
 	int rc = plx_bdev_register(b);
 
 	if (rc == -EEXIST)
-		plx_log(PLX_LOG_ERR, "bdev", "%s: there is a bdev of that name: delete it or take another",
-			b->name);
+		plx_log(PLX_LOG_ERR, "bdev",
+			"%s: there is a bdev of that name: delete it or take another", b->name);
 	else if (rc)
-		plx_log(PLX_LOG_ERR, "bdev", "%s: cannot be registered: %s", b->name, strerror(-rc));
+		plx_log(PLX_LOG_ERR, "bdev", "%s: cannot be registered: %s", b->name,
+			strerror(-rc));
 	return rc;
 }
 
@@ -71,7 +78,8 @@ void uuid_dump(const struct plx_bdev *b, struct json_t *params)
 	char text[37], *p = text;
 
 	for (int i = 0; i < 16; i++)
-		p += snprintf(p, 4, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b->uuid[i]);
+		p += snprintf(p, 4, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+			      b->uuid[i]);
 	json_object_set_new(params, "uuid", json_string(text));
 }
 

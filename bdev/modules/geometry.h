@@ -12,7 +12,8 @@
  * Return: 0; -EINVAL with a sentence in the log
  */
 int geometry_apply(struct plx_bdev *b, const char *name, const struct plx_bdev_geometry *g);
-/** geometry_register - Return: 0 or what plx_bdev_register() returned, with a sentence in the log */
+/** geometry_register - Return: 0 or what plx_bdev_register() returned, with a sentence in the
+ *  log */
 int geometry_register(struct plx_bdev *b);
 /** geometry_dump - the parameters that create such a device */
 void geometry_dump(const struct plx_bdev *b, struct json_t *params);

@@ -27,7 +27,8 @@ const char *latency_check(const struct plx_bdev_latency *l)
 {
 	if ((unsigned)l->kind > PLX_LAT_TABLE)
 		return "there is no such distribution";
-	if (l->mean_ns > LATENCY_MAX_NS || l->sigma_ns > LATENCY_MAX_NS || l->stall_ns > LATENCY_MAX_NS)
+	if (l->mean_ns > LATENCY_MAX_NS || l->sigma_ns > LATENCY_MAX_NS ||
+	    l->stall_ns > LATENCY_MAX_NS)
 		return "latencies are at most an hour";
 	if (!(l->stall_chance >= 0 && l->stall_chance <= 1))
 		return "the chance of a stall is from 0 to 1";
@@ -95,7 +96,7 @@ uint64_t latency_draw(const struct plx_bdev_latency *l, struct rng *r)
 
 struct json_t *latency_dump(const struct plx_bdev_latency *l)
 {
-	static const char *const kinds[] = {"none", "fixed", "normal", "lognormal", "table"};
+	static const char *const kinds[] = { "none", "fixed", "normal", "lognormal", "table" };
 	json_t *o = json_object();
 
 	json_object_set_new(o, "distribution", json_string(kinds[l->kind]));

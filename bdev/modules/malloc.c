@@ -2,32 +2,37 @@
 /*
  * bdev/modules/malloc.c - a device in memory
  *
- * Random blocks of a large device are limited by the latency of memory, so submit only queues, and the
- * poller that carries the queue out prefetches the storage of the next I/O before it copies for this one.
- * With 4 KiB at random in 512 MiB this gives 1.12 to 1.3 times the rate of plain memcpy() for reads and
- * 1.3 to 1.5 times for writes. 32 lines ahead are best: the hardware's own prefetch follows from there.
- * Non-temporal hints and stores, rep movsb and copy loops with the prefetch woven in were slower or no
- * better; the C library's memcpy() picks the widest registers by itself.
+ * Random blocks of a large device are limited by the latency of memory, so submit only queues, and
+ * the poller that carries the queue out prefetches the storage of the next I/O before it copies for
+ * this one. With 4 KiB at random in 512 MiB, 32 deep, on a Sapphire Rapids core, the device reaches
+ * 1.03 times the rate of a bare memcpy() loop for reads (0.94 without the prefetch) and 1.25 times
+ * for writes (0.93). 12 to 20 lines ahead do the same; fewer gain less, more occupy all fill
+ * buffers and gain nothing for reads. Non-temporal hints and stores, rep movsb and copy loops with
+ * the prefetch woven in were slower or no better; the C library's memcpy() picks the widest
+ * registers by itself.
  */
 #include <errno.h>
 #include <linux/mman.h>
 #include <numa.h>
 #include <numaif.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "bdev/bdev_internal.h"
 #include "bdev/modules/geometry.h"
 
-#define HUGE_SIZE     (2ull << 20)
-#define CHUNK	      4096u
-#define PREFETCH_SPAN 2048u
+#define POPULATE_THREADS 4
+#define HUGE_SIZE	 (2ull << 20)
+#define CHUNK		 4096u
+#define PREFETCH_SPAN	 1024u
 
 struct malloc_bdev {
 	struct plx_bdev bdev;
 	char *data; /* blocks of stride bytes */
-	char *md;   /* separate metadata */
+	char *md; /* separate metadata */
 	size_t stride;
 	size_t data_len, md_len; /* as mapped */
 	int caw_lock;
@@ -66,10 +71,12 @@ static void *storage_map(size_t len, int numa)
 		madvise(p, len, MADV_HUGEPAGE);
 	}
 	if (numa >= 0 && numa_available() >= 0 && numa_num_configured_nodes() > 1) {
-		unsigned long mask[PLX_MAX_CPUS / 64] = {0};
+		unsigned long mask[PLX_MAX_CPUS / 64] = { 0 };
 
-		if ((size_t)numa >= PLX_MAX_CPUS || !numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)numa))
-			plx_log(PLX_LOG_WARN, "bdev", "NUMA node %d does not exist: memory comes from any", numa);
+		if ((size_t)numa >= PLX_MAX_CPUS ||
+		    !numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)numa))
+			plx_log(PLX_LOG_WARN, "bdev",
+				"NUMA node %d does not exist: memory comes from any", numa);
 		else {
 			mask[numa / 64] = 1ul << (numa % 64);
 			mbind(p, len, MPOL_PREFERRED, mask, PLX_MAX_CPUS, 0);
@@ -152,10 +159,11 @@ static inline bool op_run(struct cursor *c, char *at, size_t len, enum op op)
 	return true;
 }
 
-/* A contiguous range. @next: storage of the I/O that follows, or NULL. Return: false for a difference */
+/* A contiguous range. @next: storage of the I/O that follows, or NULL. Return: false for a
+ * difference */
 static inline bool move(const struct iovec *iov, char *at, size_t len, enum op op, const char *next)
 {
-	struct cursor c = {.iov = iov};
+	struct cursor c = { .iov = iov };
 
 	for (; len > CHUNK; at += CHUNK, len -= CHUNK) {
 		prefetch_span(at + CHUNK);
@@ -170,7 +178,7 @@ static inline bool move(const struct iovec *iov, char *at, size_t len, enum op o
 /* Interleaved metadata that is not transferred: the data alone, block by block. */
 static bool move_stripped(const struct malloc_bdev *m, const struct plx_bdev_io *io, enum op op)
 {
-	struct cursor c = {.iov = io->iov};
+	struct cursor c = { .iov = io->iov };
 
 	for (uint64_t i = 0; i < io->blocks; i++)
 		if (!op_run(&c, data_at(m, io->offset + i), m->bdev.block_size, op))
@@ -178,7 +186,8 @@ static bool move_stripped(const struct malloc_bdev *m, const struct plx_bdev_io 
 	return true;
 }
 
-static bool move_io(const struct malloc_bdev *m, const struct plx_bdev_io *io, enum op op, const char *next)
+static bool move_io(const struct malloc_bdev *m, const struct plx_bdev_io *io, enum op op,
+		    const char *next)
 {
 	size_t xfer = plx_bdev_xfer_block(&m->bdev, io->check);
 
@@ -197,14 +206,16 @@ static int md_blank(const struct malloc_bdev *m)
 
 static uint16_t stored_verify(const struct malloc_bdev *m, const struct plx_bdev_io *io)
 {
-	struct iovec iov = {.iov_base = data_at(m, io->offset), .iov_len = io->blocks * m->stride};
+	struct iovec iov = { .iov_base = data_at(m, io->offset),
+			     .iov_len = io->blocks * m->stride };
 
 	return pi_verify(io, &iov, 1, md_at(m, io->offset));
 }
 
 static void stored_generate(struct malloc_bdev *m, const struct plx_bdev_io *io)
 {
-	struct iovec iov = {.iov_base = data_at(m, io->offset), .iov_len = io->blocks * m->stride};
+	struct iovec iov = { .iov_base = data_at(m, io->offset),
+			     .iov_len = io->blocks * m->stride };
 	struct plx_pi_format f = pi_format(&m->bdev);
 	struct plx_pi_tags tags = pi_tags(io);
 
@@ -298,7 +309,8 @@ static uint16_t copy(struct malloc_bdev *m, struct plx_bdev_io *io)
 		memmove(md_at(m, io->offset), md_at(m, io->src), io->blocks * b->md_size);
 		pi_move_refs(b, md_at(m, io->offset), b->md_size, io->blocks, delta);
 	} else if (b->md_size) {
-		pi_move_refs(b, data_at(m, io->offset) + b->block_size, m->stride, io->blocks, delta);
+		pi_move_refs(b, data_at(m, io->offset) + b->block_size, m->stride, io->blocks,
+			     delta);
 	}
 	return PLX_BDEV_OK;
 }
@@ -422,7 +434,57 @@ static const struct plx_bdev_ops malloc_ops = {
 	.dump_config = malloc_dump_config,
 };
 
-static int storage_create(struct malloc_bdev *m)
+struct slice {
+	pthread_t thread;
+	char *at;
+	size_t len;
+};
+
+static void *slice_populate(void *arg)
+{
+	struct slice *s = arg;
+
+	/* kernels before 5.14 have no MADV_POPULATE_WRITE: then by hand */
+	if (madvise(s->at, s->len, MADV_POPULATE_WRITE))
+		for (size_t i = 0; i < s->len; i += PLX_PAGE_SIZE)
+			((volatile char *)s->at)[i] = 0;
+	return NULL;
+}
+
+/* Zeroing pages is what takes the time: on as many cores as there are, up to a few */
+static void storage_populate(const char *name, char *at, size_t len)
+{
+	struct slice s[POPULATE_THREADS];
+	struct plx_cpuset allowed;
+	size_t step, n;
+
+	if (len / PLX_PAGE_SIZE > (size_t)sysconf(_SC_PHYS_PAGES) / 2) {
+		plx_log(PLX_LOG_NOTICE, "bdev",
+			"%s: %zu MiB are more than half of the memory: pages come with first use",
+			name, len >> 20);
+		return;
+	}
+	plx_topo_allowed(&allowed);
+	n = plx_cpuset_count(&allowed);
+	n = n < 1 ? 1 : n > POPULATE_THREADS ? POPULATE_THREADS : n;
+	step = huge_round((len + n - 1) / n);
+	for (size_t i = 0; i < n; i++) {
+		size_t from = i * step < len ? i * step : len;
+
+		s[i] = (struct slice){ .at = at + from,
+				       .len = len - from < step ? len - from : step };
+		if (i && s[i].len && pthread_create(&s[i].thread, NULL, slice_populate, &s[i])) {
+			slice_populate(&s[i]);
+			s[i].len = 0;
+		}
+	}
+	slice_populate(&s[0]);
+	for (size_t i = 1; i < n; i++)
+		if (s[i].len)
+			pthread_join(s[i].thread, NULL);
+}
+
+static int storage_create(struct malloc_bdev *m, bool populate)
 {
 	const struct plx_bdev *b = &m->bdev;
 
@@ -433,10 +495,13 @@ static int storage_create(struct malloc_bdev *m)
 		m->md_len = huge_round(b->blocks * b->md_size);
 		m->md = storage_map(m->md_len, b->numa);
 	}
-	if (m->data && (!m->md_len || m->md))
+	if (m->data && (!m->md_len || m->md)) {
+		if (populate)
+			storage_populate(b->name, m->data, m->data_len);
 		return 0;
-	plx_log(PLX_LOG_ERR, "bdev", "%s: %zu MiB of memory are not to be had: make it smaller", b->name,
-		(m->data_len + m->md_len) >> 20);
+	}
+	plx_log(PLX_LOG_ERR, "bdev", "%s: %zu MiB of memory are not to be had: make it smaller",
+		b->name, (m->data_len + m->md_len) >> 20);
 	return -ENOMEM;
 }
 
@@ -454,7 +519,8 @@ static void storage_format(struct malloc_bdev *m)
 			memset(data_at(m, i) + b->block_size, 0xff, b->md_size);
 }
 
-int plx_bdev_malloc_create(const char *name, const struct plx_bdev_geometry *g, struct plx_bdev **out)
+int plx_bdev_malloc_create(const char *name, const struct plx_bdev_geometry *g,
+			   struct plx_bdev **out)
 {
 	struct malloc_bdev *m = calloc(1, sizeof(*m));
 	int rc;
@@ -465,7 +531,7 @@ int plx_bdev_malloc_create(const char *name, const struct plx_bdev_geometry *g, 
 	if (!rc) {
 		m->bdev.ops = &malloc_ops;
 		m->bdev.ctx = m;
-		rc = storage_create(m);
+		rc = storage_create(m, g->populate);
 	}
 	if (!rc) {
 		storage_format(m);

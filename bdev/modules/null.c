@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bdev/modules/null.c - a device without a medium: everything succeeds at once, reads leave the buffers alone
+ * bdev/modules/null.c - a device without a medium: everything succeeds at once, reads leave the
+ * buffers alone
  *
- * With protection information, reads bring metadata that fits the data in the buffer, so that checks pass.
+ * With protection information, reads bring metadata that fits the data in the buffer, so that
+ * checks pass.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,8 +25,9 @@ static uint16_t pi_read(struct plx_bdev_io *io)
 	/* what is not asked for need not be invented */
 	if (!io->check || (io->check & PLX_BDEV_PRACT) || (!f.interleaved && !io->md))
 		return PLX_BDEV_OK;
-	return plx_pi_generate(&f, io->iov, io->iovcnt, io->md, io->blocks, &tags) ? PLX_BDEV_ST_INTERNAL
-										   : PLX_BDEV_OK;
+	return plx_pi_generate(&f, io->iov, io->iovcnt, io->md, io->blocks, &tags)
+		       ? PLX_BDEV_ST_INTERNAL
+		       : PLX_BDEV_OK;
 }
 
 static uint16_t pi_write(struct plx_bdev_io *io)

@@ -17,8 +17,9 @@ static void base_event(enum plx_bdev_event e, struct plx_bdev *base, void *arg)
 	if (e == PLX_BDEV_EVENT_REMOVE)
 		plx_bdev_unregister(&v->bdev, NULL, NULL);
 	else if (plx_bdev_resize(&v->bdev, base->blocks))
-		plx_log(PLX_LOG_WARN, "bdev", "%s: does not follow %s to its new size while it is open",
-			v->bdev.name, base->name);
+		plx_log(PLX_LOG_WARN, "bdev",
+			"%s: does not follow %s to its new size while it is open", v->bdev.name,
+			base->name);
 }
 
 bool vbdev_supports(void *ctx, enum plx_bdev_io_type t)
@@ -33,19 +34,22 @@ const char *vbdev_base_name(const struct vbdev *v)
 	return v->base->bdev->name;
 }
 
-int vbdev_create(struct vbdev *v, const char *name, const char *base, const struct plx_bdev_ops *ops)
+int vbdev_create(struct vbdev *v, const char *name, const char *base,
+		 const struct plx_bdev_ops *ops)
 {
 	struct plx_bdev *b = &v->bdev;
 	const struct plx_bdev *bb;
 	int rc;
 
 	if (!name || !name[0] || strlen(name) >= sizeof(b->name)) {
-		plx_log(PLX_LOG_ERR, "bdev", "a bdev needs a name of 1 to %zu bytes", sizeof(b->name) - 1);
+		plx_log(PLX_LOG_ERR, "bdev", "a bdev needs a name of 1 to %zu bytes",
+			sizeof(b->name) - 1);
 		return -EINVAL;
 	}
 	rc = plx_bdev_open(base, true, base_event, v, &v->base);
 	if (rc) {
-		plx_log(PLX_LOG_ERR, "bdev", "%s: cannot open its base '%s': %s", name, base, strerror(-rc));
+		plx_log(PLX_LOG_ERR, "bdev", "%s: cannot open its base '%s': %s", name, base,
+			strerror(-rc));
 		return rc;
 	}
 	bb = v->base->bdev;
@@ -130,35 +134,39 @@ static int submit(struct vbdev_channel *c, struct plx_bdev_io *io)
 	case PLX_BDEV_WRITE:
 		if (!(io->check | io->flags) && !io->md)
 			return io->type == PLX_BDEV_READ
-				       ? plx_bdev_readv(c->desc, c->base, iov, iovcnt, io->offset, io->blocks,
-							base_done, io)
+				       ? plx_bdev_readv(c->desc, c->base, iov, iovcnt, io->offset,
+							io->blocks, base_done, io)
 				       : plx_bdev_writev(c->desc, c->base, iov, iovcnt, io->offset,
 							 io->blocks, base_done, io);
 		/* fallthrough */
 	case PLX_BDEV_COMPARE:
 	case PLX_BDEV_VERIFY:
-		rw = (struct plx_bdev_rw){.iov = iov,
-					  .iovcnt = iovcnt,
-					  .offset = io->offset,
-					  .blocks = io->blocks,
-					  .md = io->md,
-					  .reftag = io->reftag,
-					  .apptag = io->apptag,
-					  .appmask = io->appmask,
-					  .check = io->check,
-					  .flags = io->flags};
-		return plx_bdev_rw_ext(c->desc, c->base, (enum plx_bdev_io_type)io->type, &rw, base_done, io);
+		rw = (struct plx_bdev_rw){ .iov = iov,
+					   .iovcnt = iovcnt,
+					   .offset = io->offset,
+					   .blocks = io->blocks,
+					   .md = io->md,
+					   .reftag = io->reftag,
+					   .apptag = io->apptag,
+					   .appmask = io->appmask,
+					   .check = io->check,
+					   .flags = io->flags };
+		return plx_bdev_rw_ext(c->desc, c->base, (enum plx_bdev_io_type)io->type, &rw,
+				       base_done, io);
 	case PLX_BDEV_FLUSH:
 		return plx_bdev_flush(c->desc, c->base, io->offset, io->blocks, base_done, io);
 	case PLX_BDEV_UNMAP:
 		return plx_bdev_unmap(c->desc, c->base, io->offset, io->blocks, base_done, io);
 	case PLX_BDEV_WRITE_ZEROES:
-		return plx_bdev_write_zeroes(c->desc, c->base, io->offset, io->blocks, base_done, io);
+		return plx_bdev_write_zeroes(c->desc, c->base, io->offset, io->blocks, base_done,
+					     io);
 	case PLX_BDEV_COMPARE_AND_WRITE:
-		return plx_bdev_compare_and_write(c->desc, c->base, io->cmp_iov, io->cmp_iovcnt, iov, iovcnt,
-						  io->offset, io->blocks, base_done, io);
+		return plx_bdev_compare_and_write(c->desc, c->base, io->cmp_iov, io->cmp_iovcnt,
+						  iov, iovcnt, io->offset, io->blocks, base_done,
+						  io);
 	case PLX_BDEV_COPY:
-		return plx_bdev_copy(c->desc, c->base, io->offset, io->src, io->blocks, base_done, io);
+		return plx_bdev_copy(c->desc, c->base, io->offset, io->src, io->blocks, base_done,
+				     io);
 	default:
 		return -ENOTSUP;
 	}
@@ -246,7 +254,8 @@ static void vabort_run(struct vabort *a)
 	plx_bdev_io_complete(abort, aborted ? PLX_BDEV_OK : PLX_BDEV_ST_INTERNAL);
 }
 
-void vbdev_abort(struct plx_bdev_io *abort, bool (*own)(struct vbdev_channel *c, struct plx_bdev_io *victim))
+void vbdev_abort(struct plx_bdev_io *abort,
+		 bool (*own)(struct vbdev_channel *c, struct plx_bdev_io *victim))
 {
 	struct vabort *a = calloc(1, sizeof(*a));
 
@@ -272,7 +281,6 @@ void vbdev_reset(struct plx_bdev_io *reset)
 	while (c->retry.head)
 		stop_waiting(c, c->retry.head);
 	rc = plx_bdev_reset(c->desc, c->base, reset_done, reset);
-	/* a base that is gone has nothing left to reset */
 	if (rc)
-		plx_bdev_io_complete(reset, rc == -ENODEV ? PLX_BDEV_OK : PLX_BDEV_ST_INTERNAL);
+		plx_bdev_io_complete(reset, PLX_BDEV_ST_INTERNAL);
 }

@@ -2,14 +2,16 @@
 /*
  * bdev/modules/vbdev.h - what modules that stand on one other device have in common
  *
- * The device takes over its base's geometry; all limits are left to the base, so nothing is split twice.
+ * The device takes over its base's geometry; all limits are left to the base, so nothing is split
+ * twice.
  */
 #ifndef POLLUX_BDEV_VBDEV_H
 #define POLLUX_BDEV_VBDEV_H
 
 #include "bdev/bdev_internal.h"
 
-/** struct vbdev - first member of the module's device; @base is open from vbdev_create() to vbdev_destruct() */
+/** struct vbdev - first member of the module's device; @base is open from vbdev_create() to
+ *  vbdev_destruct() */
 struct vbdev {
 	struct plx_bdev bdev;
 	struct plx_bdev_desc *base;
@@ -27,7 +29,8 @@ struct vbdev_channel {
 	struct plx_bdev_wait wait;
 };
 
-/* io->mod[0] and [1] are vbdev's: other iovecs to give to the base, and how many. The rest is the module's. */
+/* io->mod[0] and [1] are vbdev's: other iovecs to give to the base, and how many. The rest is the
+ * module's. */
 enum { VBDEV_IOV, VBDEV_IOVCNT, VBDEV_MOD };
 
 /**
@@ -35,7 +38,8 @@ enum { VBDEV_IOV, VBDEV_IOVCNT, VBDEV_MOD };
  * @ops: its ctx is @v; submit, channels, destruct are the module's
  * Return: 0; negative errno with a sentence in the log, and nothing left open
  */
-int vbdev_create(struct vbdev *v, const char *name, const char *base, const struct plx_bdev_ops *ops);
+int vbdev_create(struct vbdev *v, const char *name, const char *base,
+		 const struct plx_bdev_ops *ops);
 /** vbdev_destruct - close the base; @v is the module's to free */
 void vbdev_destruct(struct vbdev *v);
 bool vbdev_supports(void *ctx, enum plx_bdev_io_type t);
@@ -51,8 +55,10 @@ void vbdev_forward(struct plx_bdev_io *io);
  * vbdev_abort - carry out an ABORT
  * @own: ends @victim, with ABORTED, if the module itself holds it. Return: whether it did
  */
-void vbdev_abort(struct plx_bdev_io *abort, bool (*own)(struct vbdev_channel *c, struct plx_bdev_io *victim));
-/** vbdev_reset - carry out a RESET, after the module has ended what it holds: end what waits, reset the base */
+void vbdev_abort(struct plx_bdev_io *abort,
+		 bool (*own)(struct vbdev_channel *c, struct plx_bdev_io *victim));
+/** vbdev_reset - carry out a RESET, after the module has ended what it holds: end what waits, reset
+ *  the base */
 void vbdev_reset(struct plx_bdev_io *reset);
 
 /* ---- random numbers: splitmix64, one stream per channel ---- */
@@ -76,9 +82,9 @@ static inline double rng_unit(struct rng *r)
 /** rng_stream - the @i-th independent stream of @seed */
 static inline struct rng rng_stream(uint64_t seed, uint64_t i)
 {
-	struct rng a = {seed}, b = {i ^ rng_next(&a)};
+	struct rng a = { seed }, b = { i ^ rng_next(&a) };
 
-	return (struct rng){rng_next(&b)};
+	return (struct rng){ rng_next(&b) };
 }
 
 #endif

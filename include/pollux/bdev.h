@@ -95,8 +95,9 @@ enum plx_bdev_event { PLX_BDEV_EVENT_REMOVE, PLX_BDEV_EVENT_RESIZE };
 typedef void (*plx_bdev_event_cb)(enum plx_bdev_event e, struct plx_bdev *bdev, void *arg);
 
 /**
- * plx_bdev_open - Return: 0 and *@desc; -ENODEV no bdev of that name or alias; -EPERM @write and
- * claimed by a module.
+ * plx_bdev_open - Return: 0 and *@desc; -ENODEV no bdev of that name or alias; -ENOMEM
+ *
+ * Events come in the current thread's turns; where there is none, in the thread that causes them.
  */
 int plx_bdev_open(const char *name, bool write, plx_bdev_event_cb cb, void *arg,
 		  struct plx_bdev_desc **desc);
@@ -142,8 +143,8 @@ enum { PLX_BDEV_F_FUA = 1 };
  * request, iovecs that do not add up);
  * -ENOMEM out of I/O objects: use plx_bdev_queue_wait(); -EBADF a write through a read-only
  * descriptor;
- * -ENOTSUP the device cannot; -ENODEV removed. When the return is not 0 the callback is never
- * called.
+ * -ENOTSUP the device cannot; -ENODEV removed (reset and abort still work, to bring back what
+ * hangs). When the return is not 0 the callback is never called.
  */
 int plx_bdev_readv(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, struct iovec *iov,
 		   int iovcnt, uint64_t offset, uint64_t blocks, plx_bdev_cb cb, void *arg);
@@ -163,6 +164,7 @@ int plx_bdev_unmap(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, uint64_
 		   uint64_t blocks, plx_bdev_cb cb, void *arg);
 int plx_bdev_write_zeroes(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, uint64_t offset,
 			  uint64_t blocks, plx_bdev_cb cb, void *arg);
+/** plx_bdev_copy - also -EINVAL where source and destination overlap */
 int plx_bdev_copy(struct plx_bdev_desc *d, struct plx_bdev_channel *ch, uint64_t dst, uint64_t src,
 		  uint64_t blocks, plx_bdev_cb cb, void *arg);
 /** plx_bdev_reset - fences new I/O on every channel, aborts what is outstanding, resets the device,
@@ -180,7 +182,10 @@ struct plx_bdev_wait {
 	void *arg;
 	struct plx_bdev_wait *next, *prev; /* the layer's own */
 };
+/** plx_bdev_queue_wait - @w->cb is called once, never from here, when it is worth trying again.
+ *  Return: 0 */
 int plx_bdev_queue_wait(struct plx_bdev_channel *ch, struct plx_bdev_wait *w);
+/** plx_bdev_cancel_wait - does nothing when @w does not wait */
 void plx_bdev_cancel_wait(struct plx_bdev_channel *ch, struct plx_bdev_wait *w);
 
 struct plx_bdev_stat {
@@ -191,7 +196,11 @@ struct plx_bdev_stat {
 	uint64_t splits, waits;
 	uint32_t queue_depth; /* outstanding now */
 };
-/** plx_bdev_get_stat - sum over all channels, past and present; cb in the caller's thread */
+/**
+ * plx_bdev_get_stat - sum over all channels, past and present
+ * @cb: in the caller's thread, before this returns where no other thread has to be asked
+ * Return: 0; -EPERM outside of a thread; -ENOMEM
+ */
 int plx_bdev_get_stat(struct plx_bdev *b,
 		      void (*cb)(struct plx_bdev *b, const struct plx_bdev_stat *s, void *arg),
 		      void *arg);
@@ -213,8 +222,11 @@ bool plx_bdev_supports(const struct plx_bdev *b, enum plx_bdev_io_type t);
  * @supports: whether a type can be submitted; constant over the device's life. The layer emulates,
  *            where the module says no: WRITE_ZEROES and COMPARE (by read or write through a
  *            buffer), COMPARE_AND_WRITE, COPY, VERIFY, FLUSH (as no-op for devices without a
- *            volatile cache), RESET (by aborting), so supports() is asked only about the native
- *            ones.
+ *            volatile cache), RESET (by waiting for what is in flight), so supports() is asked
+ *            only about the native ones. A native RESET is submitted once on each channel, in its
+ *            thread, while new I/O is kept away: everything outstanding on that channel ends, then
+ *            the RESET itself. A native ABORT ends the I/Os on its channel whose arg is its
+ *            abort_arg; status 0 when there was one, else INTERNAL.
  * @channel_create/@channel_destroy: per-thread state of @channel_size bytes, zeroed, cache aligned;
  * in that thread
  * @destruct: the last descriptor is closed and the device unregistered: free @ctx (any thread)
@@ -270,7 +282,8 @@ void plx_bdev_unregister(struct plx_bdev *b, void (*cb)(void *arg, int rc), void
 int plx_bdev_resize(struct plx_bdev *b, uint64_t blocks);
 
 /**
- * struct plx_bdev_io - one I/O on its way through a module: two cache lines, and one for what is rare
+ * struct plx_bdev_io - one I/O on its way through a module: two cache lines, and one for what is
+ * rare
  *
  * From the channel's pool; the module reads it, and writes nothing but @next and @mod. Fields that
  * the request does not need hold whatever they held before, except @md (NULL) and @status (0).
@@ -279,10 +292,10 @@ struct plx_bdev_io {
 	/* line 0: what a module needs for a plain read or write */
 	struct iovec *iov;
 	int32_t iovcnt;
-	uint8_t type;	 /* enum plx_bdev_io_type */
-	uint8_t check;	 /* PLX_BDEV_CHECK_* */
-	uint8_t flags;	 /* PLX_BDEV_F_* */
-	uint8_t state;	 /* the layer's own */
+	uint8_t type; /* enum plx_bdev_io_type */
+	uint8_t check; /* PLX_BDEV_CHECK_* */
+	uint8_t flags; /* PLX_BDEV_F_* */
+	uint8_t state; /* the layer's own */
 	uint64_t offset; /* blocks */
 	uint64_t blocks;
 	void *mch; /* the module's channel */
@@ -299,12 +312,11 @@ struct plx_bdev_io {
 	struct iovec *cmp_iov; /* COMPARE_AND_WRITE: what to compare with */
 	uint32_t reftag;
 	int32_t cmp_iovcnt;
-	uint64_t src;	 /* COPY: source block */
+	uint64_t src; /* COPY: source block */
 	void *abort_arg; /* ABORT: the callback argument whose I/O shall end */
 	/* line 2 */
-	void *priv;	 /* the layer's: state of what is split, bounced or emulated */
-	uint64_t reserved2;
-	uint64_t mod[6]; /* the module's scratch */
+	void *priv; /* the layer's: state of what is split, bounced or emulated */
+	uint64_t mod[7]; /* the module's scratch */
 } plx_aligned(PLX_CACHE_LINE);
 
 /**
@@ -313,9 +325,11 @@ struct plx_bdev_io {
  */
 void plx_bdev_io_complete(struct plx_bdev_io *io, uint16_t status);
 /**
- * plx_bdev_xfer_block - bytes of a block in the data buffer of a request with these PLX_BDEV_CHECK_*
+ * plx_bdev_xfer_block - bytes of a block in the data buffer of a request with these
+ * PLX_BDEV_CHECK_*
  *
- * With PRACT and eight bytes of metadata the device inserts and strips them: data alone is transferred.
+ * With PRACT and eight bytes of metadata the device inserts and strips them: data alone is
+ * transferred.
  */
 static inline uint32_t plx_bdev_xfer_block(const struct plx_bdev *b, uint8_t check)
 {
@@ -340,6 +354,7 @@ struct plx_bdev_geometry { /* common to null and malloc */
 	uint32_t boundary;
 	uint8_t uuid[16];
 	int numa;
+	bool populate; /* malloc: all memory is there from the start, not from first use on */
 };
 /** Each: Return: 0 and *@out (may be NULL); negative errno with a sentence in the log */
 int plx_bdev_null_create(const char *name, const struct plx_bdev_geometry *g,

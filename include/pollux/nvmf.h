@@ -86,7 +86,8 @@ int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
 void plx_nvmf_device_destroy(struct plx_nvmf_device *d);
 /** plx_nvmf_device_spec_inline - the text asks for "inline"; false for a malformed one */
 bool plx_nvmf_device_spec_inline(const char *spec);
-/** plx_nvmf_device_spec_core - "core=N" of the text: whoever makes the controller's thread obeys; -1 when not given */
+/** plx_nvmf_device_spec_core - "core=N" of the text: whoever makes the controller's thread obeys;
+ *  -1 when not given */
 int plx_nvmf_device_spec_core(const char *spec);
 /** plx_nvmf_device_injected - errors injected so far by kind (see plx_bdev_error_injected) */
 void plx_nvmf_device_injected(const struct plx_nvmf_device *d, uint64_t counts[4]);

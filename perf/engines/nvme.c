@@ -10,22 +10,29 @@ static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
 	perf_task_done(arg, plx_nvme_status(cpl));
 }
 
-/* Metadata, protection information or pieces (-O): everything that plx_nvme_read() has no argument for */
+/* Metadata, protection information or pieces (-O): everything that plx_nvme_read() has no argument
+ * for */
 static plx_noinline int submit_ext(struct perf_job *job, struct perf_task *t)
 {
 	uint32_t len = t->nlb * job->xfer_block, unit = job->cfg->io_unit ? job->cfg->io_unit : len;
 	struct iovec one = { t->buf, len };
-	struct plx_nvme_rw rw = { .iov = &one, .iovcnt = 1, .nlb = t->nlb, .slba = t->slba, .md = t->md,
-				  .flags = job->cfg->prinfo, .reftag = (uint32_t)t->slba };
+	struct plx_nvme_rw rw = { .iov = &one,
+				  .iovcnt = 1,
+				  .nlb = t->nlb,
+				  .slba = t->slba,
+				  .md = t->md,
+				  .flags = job->cfg->prinfo,
+				  .reftag = (uint32_t)t->slba };
 
 	if (t->iov) {
 		rw.iov = t->iov;
 		rw.iovcnt = 0;
 		for (uint32_t off = 0; off < len; off += unit)
-			t->iov[rw.iovcnt++] = (struct iovec){ (char *)t->buf + off, len - off < unit ? len - off : unit };
+			t->iov[rw.iovcnt++] = (struct iovec){ (char *)t->buf + off,
+							      len - off < unit ? len - off : unit };
 	}
-	return t->is_read ? plx_nvme_readv(job->ns, job->engine_data, &rw, io_done, t) :
-			    plx_nvme_writev(job->ns, job->engine_data, &rw, io_done, t);
+	return t->is_read ? plx_nvme_readv(job->ns, job->engine_data, &rw, io_done, t)
+			  : plx_nvme_writev(job->ns, job->engine_data, &rw, io_done, t);
 }
 
 static int nvme_submit(struct perf_job *job, struct perf_task *t)
@@ -33,7 +40,8 @@ static int nvme_submit(struct perf_job *job, struct perf_task *t)
 	if (plx_unlikely(t->iov || t->md || job->cfg->prinfo))
 		return submit_ext(job, t);
 	if (t->is_read)
-		return plx_nvme_read(job->ns, job->engine_data, t->buf, t->slba, t->nlb, io_done, t);
+		return plx_nvme_read(job->ns, job->engine_data, t->buf, t->slba, t->nlb, io_done,
+				     t);
 	return plx_nvme_write(job->ns, job->engine_data, t->buf, t->slba, t->nlb, io_done, t);
 }
 

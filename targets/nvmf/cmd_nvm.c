@@ -2,8 +2,9 @@
 /*
  * targets/nvmf/cmd_nvm.c - read and write executed on a bdev: the hot path of the controller
  *
- * A plain read or write (no metadata, no fusing, PRPs, no CDW12 flags) is checked and submitted here; one data page, or two, is
- * translated in place, longer lists by nvmf_req_map(). Everything else is nvmf_nvm_exec_slow()'s.
+ * A plain read or write (no metadata, no fusing, PRPs, no CDW12 flags) is checked and submitted
+ * here; one data page, or two, is translated in place, longer lists by nvmf_req_map(). Everything
+ * else is nvmf_nvm_exec_slow()'s.
  */
 #include "targets/nvmf/nvmf_internal.h"
 #include <errno.h>
@@ -75,7 +76,8 @@ static plx_noinline void rw_refused(struct nvmf_req *req, int rc)
 		rw_failed(req, nvmf_errno_status(rc));
 }
 
-static inline __attribute__((always_inline)) void rw_submit(struct nvmf_req *req, struct nvmf_ctrlr_ns *ns)
+static inline __attribute__((always_inline)) void rw_submit(struct nvmf_req *req,
+							    struct nvmf_ctrlr_ns *ns)
 {
 	struct nvmf_ctrlr_stats *stats = &req->sq->ctrlr->stats;
 	uint64_t nlb = (req->cmd.cdw12 & 0xffff) + 1;
@@ -84,18 +86,22 @@ static inline __attribute__((always_inline)) void rw_submit(struct nvmf_req *req
 	if (req->cmd.opc == nvme_cmd_read) {
 		stats->reads++;
 		stats->read_bytes += req->len;
-		rc = plx_bdev_readv(ns->desc, ns->ch, req->iov, req->iovcnt, req->cmd.slba, nlb, rw_done, req);
+		rc = plx_bdev_readv(ns->desc, ns->ch, req->iov, req->iovcnt, req->cmd.slba, nlb,
+				    rw_done, req);
 	} else {
 		stats->writes++;
 		stats->written_bytes += req->len;
-		rc = plx_bdev_writev(ns->desc, ns->ch, req->iov, req->iovcnt, req->cmd.slba, nlb, rw_done, req);
+		rc = plx_bdev_writev(ns->desc, ns->ch, req->iov, req->iovcnt, req->cmd.slba, nlb,
+				     rw_done, req);
 	}
 	if (plx_unlikely(rc))
 		rw_refused(req, rc);
 }
 
-/* More than one page, or an address that has to be refused with the right status */
-static plx_noinline void rw_mapped(struct nvmf_req *req, struct nvmf_ctrlr_ns *ns, uint32_t len)
+/* More than one page, or an address that has to be refused with the right status. Not cold, but
+ * large. */
+static __attribute__((noinline)) void rw_mapped(struct nvmf_req *req, struct nvmf_ctrlr_ns *ns,
+						uint32_t len)
 {
 	uint16_t st = nvmf_req_map(req, len);
 
@@ -129,8 +135,9 @@ void nvmf_nvm_exec(struct nvmf_req *req)
 	char *va;
 
 	/* opcodes 1 and 2; a second fused command without its first is flags != 0 too */
-	if (plx_unlikely((uint8_t)(cmd->opc - 1) > 1 || cmd->flags || req->sq->fused_first || i >= c->nn || !ns->plain ||
-			 nlb - 1 >= ns->max_nlb || cmd->slba >= ns->blocks || nlb > ns->blocks - cmd->slba)) {
+	if (plx_unlikely((uint8_t)(cmd->opc - 1) > 1 || cmd->flags || req->sq->fused_first ||
+			 i >= c->nn || !ns->plain || nlb - 1 >= ns->max_nlb ||
+			 cmd->slba >= ns->blocks || nlb > ns->blocks - cmd->slba)) {
 		exec_slow(req);
 		return;
 	}

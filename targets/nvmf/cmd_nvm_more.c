@@ -452,6 +452,9 @@ void nvmf_nvm_exec_slow(struct nvmf_req *req)
 		return;
 	}
 	st = nvmf_check_nsid(req->sq->ctrlr, cmd->nsid, &ns);
+	/* a reserved value, also where there is no data to point to */
+	if (!st && (cmd->flags & PLX_NVME_PSDT_MASK) == PLX_NVME_PSDT_MASK)
+		st = NVMF_ST(NVME_SC_INVALID_FIELD);
 	if (st)
 		nvmf_cmd_finish(req, NVMF_ST_DNR(st));
 	else

@@ -27,8 +27,10 @@ struct device_stack {
 struct device_ctrlr {
 	struct plx_nvmf_virtual *v;
 	struct plx_thread *thread;
+	bool inlined; /* created by the owner of @thread, which alone runs it */
 	struct plx_poller *poller;
 	uint64_t vanish_tsc;
+	bool looked_after; /* @poller came to be: it is NULL again once it has done its work */
 	struct device_ctrlr *next;
 };
 
@@ -59,6 +61,7 @@ static int stack_base(const struct device_spec *s, const char *name, char *err, 
 		.md_interleaved = s->extended,
 		.dif = (enum plx_bdev_dif)s->pi,
 		.numa = PLX_NUMA_ANY,
+		.populate = !s->lazy,
 	};
 	int rc = s->null ? plx_bdev_null_create(name, &g, NULL)
 			 : plx_bdev_malloc_create(name, &g, NULL);
@@ -141,6 +144,7 @@ static void vanish_start(void *arg)
 	struct device_ctrlr *dc = arg;
 
 	dc->poller = plx_poller_create(vanish_look, dc, VANISH_LOOK_US);
+	dc->looked_after = dc->poller != NULL;
 }
 
 static void vanish_stop(void *arg)
@@ -153,7 +157,7 @@ static void vanish_stop(void *arg)
 static void ctrlr_destroy(struct device_ctrlr *dc)
 {
 	if (dc->vanish_tsc)
-		plx_thread_call(dc->thread, vanish_stop, dc, false);
+		plx_thread_call(dc->thread, vanish_stop, dc, dc->inlined);
 	plx_nvmf_virtual_destroy(dc->v);
 	free(dc);
 }
@@ -175,6 +179,7 @@ int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
 	if (!dc)
 		return fail(-ENOMEM, err, errlen, name, "");
 	dc->thread = thread;
+	dc->inlined = plx_thread_current() == thread;
 	dc->v = plx_nvmf_virtual_create(&o);
 	if (!dc->v) {
 		int rc = -errno;
@@ -188,8 +193,8 @@ int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
 	if (s->vanish_ns) {
 		dc->vanish_tsc = plx_tsc() + (uint64_t)((unsigned __int128)s->vanish_ns *
 							plx_tsc_hz() / PLX_NS_PER_S);
-		plx_thread_call(thread, vanish_start, dc, false);
-		if (!dc->poller) {
+		plx_thread_call(thread, vanish_start, dc, dc->inlined);
+		if (!dc->looked_after) {
 			ctrlr_destroy(dc);
 			return fail(-ENOMEM, err, errlen, name, "");
 		}

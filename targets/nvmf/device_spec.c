@@ -155,6 +155,12 @@ static int key_extended(struct device_spec *s, const struct say *say)
 	return 0;
 }
 
+static int key_lazy(struct device_spec *s, const struct say *say)
+{
+	s->lazy = true;
+	return 0;
+}
+
 static int key_inline(struct device_spec *s, const struct say *say)
 {
 	s->is_inline = true;
@@ -493,6 +499,7 @@ static const struct spec_key {
 	{ "md", key_md, KEY_VALUE },
 	{ "pi", key_pi, KEY_VALUE },
 	{ "extended", key_extended, KEY_BARE },
+	{ "lazy", key_lazy, KEY_BARE },
 	{ "latency", key_latency, KEY_VALUE },
 	{ "stall", key_stall, KEY_VALUE },
 	{ "seed", key_seed, KEY_VALUE },
@@ -517,6 +524,7 @@ const char *plx_nvmf_spec_help(void)
 	       "metadata (0)\n"
 	       "  extended            metadata follows the data of each block; else it has a "
 	       "buffer of its own\n"
+	       "  lazy                malloc takes memory at first use, not from the start\n"
 	       "  latency=WHAT        none, optane, tlc, qlc, fixed:10us, normal:80us:5us "
 	       "(deviation),\n"
 	       "                      lognormal:80us:0.3 (median, shape), table:50=80us:99=200us "

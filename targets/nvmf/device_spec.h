@@ -11,7 +11,7 @@
 
 struct device_spec {
 	uint64_t size; /* bytes of data of each namespace */
-	bool null, extended, is_inline;
+	bool null, extended, lazy, is_inline;
 	uint32_t block, md, pi;
 	struct plx_bdev_latency read, write;
 	bool delayed; /* either of them delays */

@@ -7,7 +7,8 @@
  *   admin.c identify.c log.c feature.c   admin commands
  *   cmd_nvm.c        read and write on bdevs: the hot path; cmd_nvm_more.c the other I/O commands
  *   dptr.c           PRPs and SGLs to iovecs
- *   pcie.c           the virtual PCIe function: registers and reset; pcie_queue.c its queues and doorbells
+ *   pcie.c           the virtual PCIe function: registers and reset; pcie_queue.c its queues and
+ *   doorbells
  *   virtual.c        the in-process front end; device.c the tools' embedded device
  *
  * A controller, its function, its queues and their requests belong to one plx_thread.
@@ -23,17 +24,17 @@
 
 #define nvmf_log(level, ...) plx_log(PLX_LOG_##level, "nvmf", __VA_ARGS__)
 
-#define NVMF_MAX_NS	   1024u
-#define NVMF_MAX_IOQ	   128u
-#define NVMF_MDTS_MAX	   8u /* 1 MiB */
-#define NVMF_MAX_IOV	   258 /* 1 MiB of 4 KiB pages at the worst alignment, and one to spare */
-#define NVMF_ADMIN_REQS	   64
-#define NVMF_MAX_SQ_REQS   1024u /* commands under execution of one queue; more wait in the ring */
+#define NVMF_MAX_NS	 1024u
+#define NVMF_MAX_IOQ	 128u
+#define NVMF_MDTS_MAX	 8u /* 1 MiB */
+#define NVMF_MAX_IOV	 258 /* 1 MiB of 4 KiB pages at the worst alignment, and one to spare */
+#define NVMF_ADMIN_REQS	 64
+#define NVMF_MAX_SQ_REQS 1024u /* commands under execution of one queue; more wait in the ring */
 
 /* Status without phase, NVMe form */
-#define NVMF_ST(sc)	     PLX_NVME_ST(0, (sc) & 0xff)
-#define NVMF_ST_CS(sc)	     PLX_NVME_ST(1, (sc) & 0xff) /* command specific */
-#define NVMF_ST_DNR(st)	     ((uint16_t)((st) | PLX_NVME_DNR))
+#define NVMF_ST(sc)	PLX_NVME_ST(0, (sc)&0xff)
+#define NVMF_ST_CS(sc)	PLX_NVME_ST(1, (sc)&0xff) /* command specific */
+#define NVMF_ST_DNR(st) ((uint16_t)((st) | PLX_NVME_DNR))
 
 struct nvmf_ctrlr;
 struct nvmf_fn;
@@ -42,7 +43,8 @@ struct nvmf_cq;
 
 /* ---- namespaces ---- */
 
-/* A subsystem's namespace. Lives from add_ns to remove_ns; the subsystem's lock guards the table. */
+/* A subsystem's namespace. Lives from add_ns to remove_ns; the subsystem's lock guards the
+ * table. */
 struct nvmf_ns {
 	uint32_t nsid; /* 0: slot is free */
 	uint32_t refs; /* the table's, and one of each controller attached */
@@ -137,7 +139,8 @@ struct nvmf_cq {
 
 enum nvmf_sq_state {
 	NVMF_SQ_LIVE,
-	NVMF_SQ_DRAINING, /* being deleted: nothing is fetched, what is outstanding ends as aborted */
+	/* being deleted: nothing is fetched, what is outstanding ends as aborted */
+	NVMF_SQ_DRAINING,
 	NVMF_SQ_DEAD, /* controller reset: completions go nowhere */
 };
 
@@ -161,7 +164,8 @@ struct nvmf_sq {
 	struct iovec *iovs;
 	uint32_t nreqs;
 	struct nvmf_req *fused_first; /* compare waiting for its write */
-	struct nvmf_req *deleter; /* DRAINING: the Delete I/O SQ command that waits for the last completion */
+	/* DRAINING: the Delete I/O SQ command that waits for the last completion */
+	struct nvmf_req *deleter;
 	uint64_t prp;
 	volatile uint32_t *eventidx;
 } plx_aligned(PLX_NO_SHARE);
@@ -179,7 +183,8 @@ struct nvmf_dma_region {
 struct nvmf_fn_opts {
 	uint32_t max_io_queues, max_queue_size, mdts;
 	uint32_t dstrd; /* CAP.DSTRD: doorbells are 4 << dstrd bytes apart */
-	volatile uint32_t *doorbells; /* memory both sides see, zeroed; (max_io_queues + 1) * 2 doorbells */
+	/* memory both sides see, zeroed; (max_io_queues + 1) * 2 doorbells */
+	volatile uint32_t *doorbells;
 };
 
 struct nvmf_fn {
@@ -193,7 +198,9 @@ struct nvmf_fn {
 	struct nvmf_dma_region last; /* copy of the region hit last */
 	struct nvmf_dma_region *regions;
 	uint32_t nregions;
-	pthread_mutex_t region_lock; /* the table: any thread maps and unmaps, the function's thread looks up on a miss of @last */
+	/* the table: any thread maps and unmaps, the function's thread looks up on a miss of
+	 * @last */
+	pthread_mutex_t region_lock;
 	_Atomic uint32_t region_gen; /* counts unmaps; nvmf_fn_poll() forgets @last when it moved */
 	uint32_t region_gen_seen;
 
@@ -218,39 +225,46 @@ struct nvmf_fn {
 };
 
 /** nvmf_fn_init - on @thread's behalf; registers are at reset values. Return: 0 or -errno */
-int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread, const struct nvmf_fn_opts *opts);
+int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread,
+		 const struct nvmf_fn_opts *opts);
 /** nvmf_fn_fini - in the function's thread: drops queues whatever they hold */
 void nvmf_fn_fini(struct nvmf_fn *fn);
 /** Register access in the function's thread (write) or any (read). @size 4 or 8 bytes */
 void nvmf_fn_reg_write(struct nvmf_fn *fn, uint32_t offset, uint64_t value, unsigned size);
 uint64_t nvmf_fn_reg_read(struct nvmf_fn *fn, uint32_t offset, unsigned size);
-/** nvmf_fn_dma_map/unmap (dptr.c) - any thread. Map Return: 0; -EINVAL empty or wrapping; -EEXIST overlap; -ENOSPC */
+/** nvmf_fn_dma_map/unmap (dptr.c) - any thread. Map Return: 0; -EINVAL empty or wrapping; -EEXIST
+ *  overlap; -ENOSPC */
 int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len);
 void nvmf_fn_dma_unmap(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
 /** nvmf_fn_poll - one turn: new commands of each queue. Return: commands fetched */
 int nvmf_fn_poll(void *fn);
 
-/* Admin commands that are the function's: each completes @req itself, now or later (pcie_queue.c) */
+/* Admin commands that are the function's: each completes @req itself, now or later
+ * (pcie_queue.c) */
 void nvmf_fn_create_cq(struct nvmf_fn *fn, struct nvmf_req *req);
 void nvmf_fn_create_sq(struct nvmf_fn *fn, struct nvmf_req *req);
 void nvmf_fn_delete_cq(struct nvmf_fn *fn, struct nvmf_req *req);
 void nvmf_fn_delete_sq(struct nvmf_fn *fn, struct nvmf_req *req);
 void nvmf_fn_dbbuf(struct nvmf_fn *fn, struct nvmf_req *req);
-/** nvmf_fn_abort - Abort (§5.1): ask the bdev to abort it. Return: true when the command was found */
+/** nvmf_fn_abort - Abort (§5.1): ask the bdev to abort it. Return: true when the command was
+ *  found */
 bool nvmf_fn_abort(struct nvmf_fn *fn, uint16_t sqid, uint16_t cid);
 
 /** nvmf_req_complete - post the completion; @req is gone afterwards. @status without phase */
 void nvmf_req_complete(struct nvmf_req *req, uint16_t status);
 
-/** nvmf_req_complete_ok - the same for success with dword 0 zero: touches the request's first two lines only */
+/** nvmf_req_complete_ok - the same for success with dword 0 zero: touches the request's first two
+ *  lines only */
 void nvmf_req_complete_ok(struct nvmf_req *req);
 
 /* Between pcie.c and pcie_queue.c */
 struct nvmf_cq *nvmf_cq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp);
 void nvmf_cq_free(struct nvmf_cq *cq);
-struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp, struct nvmf_cq *cq);
+struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp,
+			       struct nvmf_cq *cq);
 void nvmf_sq_free(struct nvmf_sq *sq);
-/** nvmf_sq_kill - controller reset: no fetching, outstanding commands are aborted and complete to nowhere */
+/** nvmf_sq_kill - controller reset: no fetching, outstanding commands are aborted and complete to
+ *  nowhere */
 void nvmf_sq_kill(struct nvmf_sq *sq);
 /** nvmf_fn_dbbuf_queue - put the queues of @qid onto the shadow doorbells, where configured */
 void nvmf_fn_dbbuf_queue(struct nvmf_fn *fn, uint16_t qid);
@@ -274,13 +288,16 @@ static inline void *nvmf_map(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 	return nvmf_map_slow(fn, iova, len);
 }
 /**
- * nvmf_req_map - data pointer of @req to req->iov for @len bytes (PRP or SGL by PSDT), req->len = len
- * Admin commands must use PRPs (§4.1). Return: 0 or the status the specification gives for what is malformed
+ * nvmf_req_map - data pointer of @req to req->iov for @len bytes (PRP or SGL by PSDT), req->len =
+ * len
+ * Admin commands must use PRPs (§4.1). Return: 0 or the status the specification gives for what is
+ * malformed
  */
 uint16_t nvmf_req_map(struct nvmf_req *req, uint32_t len);
 /** nvmf_req_map_md - MPTR (or its SGL) to req->md for @len bytes. Return: 0 or a status */
 uint16_t nvmf_req_map_md(struct nvmf_req *req, uint32_t len);
-/** nvmf_req_copy_out/in - between a flat buffer and the mapped iovecs, from byte @off of them; clipped to req->len */
+/** nvmf_req_copy_out/in - between a flat buffer and the mapped iovecs, from byte @off of them;
+ *  clipped to req->len */
 void nvmf_req_copy_out(struct nvmf_req *req, uint32_t off, const void *buf, uint32_t len);
 void nvmf_req_copy_in(struct nvmf_req *req, uint32_t off, void *buf, uint32_t len);
 
@@ -290,7 +307,8 @@ void nvmf_req_copy_in(struct nvmf_req *req, uint32_t off, void *buf, uint32_t le
 void nvmf_nvm_exec(struct nvmf_req *req);
 /** nvmf_nvm_exec_slow - everything but a plain read or write (cmd_nvm_more.c) */
 void nvmf_nvm_exec_slow(struct nvmf_req *req);
-/** nvmf_fused_drop - complete with @status the first command of a fused pair whose second will not come (cmd_nvm_more.c) */
+/** nvmf_fused_drop - complete with @status the first command of a fused pair whose second will not
+ *  come (cmd_nvm_more.c) */
 void nvmf_fused_drop(struct nvmf_sq *sq, uint16_t status);
 /** nvmf_admin_exec - an admin command (admin.c) */
 void nvmf_admin_exec(struct nvmf_req *req);
@@ -325,14 +343,16 @@ struct nvmf_ctrlr {
 /** nvmf_ctrlr_create - in its thread, attached to every namespace of @s. Return: NULL with errno */
 struct nvmf_ctrlr *nvmf_ctrlr_create(struct plx_nvmf_subsystem *s, struct nvmf_fn *fn);
 void nvmf_ctrlr_destroy(struct nvmf_ctrlr *c);
-/** nvmf_ctrlr_enable/disable - CC.EN went to 1, or 0 and all queues are gone: features and AERs back to their defaults */
+/** nvmf_ctrlr_enable/disable - CC.EN went to 1, or 0 and all queues are gone: features and AERs
+ *  back to their defaults */
 void nvmf_ctrlr_enable(struct nvmf_ctrlr *c);
 void nvmf_ctrlr_disable(struct nvmf_ctrlr *c);
 /** nvmf_ctrlr_event - an asynchronous event (§5.2): type, information, log page */
 void nvmf_ctrlr_event(struct nvmf_ctrlr *c, uint8_t type, uint8_t info, uint8_t lid);
 /** nvmf_ctrlr_log_error - an entry of the Error Information log (§5.16.1.2) for a failed command */
 void nvmf_ctrlr_log_error(struct nvmf_req *req, uint16_t status);
-/** nvmf_ctrlr_abort_aer - the Abort command may hit an AER: complete it aborted. Return: true when found */
+/** nvmf_ctrlr_abort_aer - the Abort command may hit an AER: complete it aborted. Return: true when
+ *  found */
 bool nvmf_ctrlr_abort_aer(struct nvmf_ctrlr *c, uint16_t cid);
 
 static inline struct nvmf_ctrlr_ns *nvmf_ctrlr_ns(struct nvmf_ctrlr *c, uint32_t nsid)

@@ -2,26 +2,30 @@
 /*
  * targets/nvmf/pcie.c - the virtual PCIe function: registers, enable, reset, shutdown
  *
- * Register semantics are NVMe Base 2.0c §3.1.3 and NVMe over PCIe Transport 1.0c §3.1. Writes arrive in the function's
- * thread; what takes time (reset waits for outstanding commands, shutdown flushes caches) goes on in nvmf_fn_attend().
+ * Register semantics are NVMe Base 2.0c §3.1.3 and NVMe over PCIe Transport 1.0c §3.1. Writes
+ * arrive in the function's thread; what takes time (reset waits for outstanding commands, shutdown
+ * flushes caches) goes on in nvmf_fn_attend().
  */
 #include "targets/nvmf/nvmf_internal.h"
 #include <errno.h>
 #include <stdlib.h>
 
-#define FN_CAP_TO	    20u /* 500 ms units: ready or not within 10 s */
-#define FN_VS		    0x00020000u /* 2.0 */
-#define FN_RESET_PATIENCE_S 1 /* commands that outlive their abort by so long are ended by a bdev reset */
+#define FN_CAP_TO 20u /* 500 ms units: ready or not within 10 s */
+#define FN_VS	  0x00020000u /* 2.0 */
+/* commands that outlive their abort by so long are ended by a bdev reset */
+#define FN_RESET_PATIENCE_S 1
 
 static uint64_t fn_cap(const struct nvmf_fn_opts *o)
 {
-	return (uint64_t)(o->max_queue_size - 1) | 1ull << NVME_CAP_CQR_SHIFT | (uint64_t)FN_CAP_TO << NVME_CAP_TO_SHIFT |
+	return (uint64_t)(o->max_queue_size - 1) | 1ull << NVME_CAP_CQR_SHIFT |
+	       (uint64_t)FN_CAP_TO << NVME_CAP_TO_SHIFT |
 	       (uint64_t)o->dstrd << NVME_CAP_DSTRD_SHIFT |
 	       (uint64_t)(NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI) << NVME_CAP_CSS_SHIFT |
 	       (uint64_t)NVME_CAP_CRWMS << NVME_CAP_CRMS_SHIFT; /* MPSMIN = MPSMAX = 4 KiB */
 }
 
-int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread, const struct nvmf_fn_opts *opts)
+int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread,
+		 const struct nvmf_fn_opts *opts)
 {
 	memset(fn, 0, sizeof *fn);
 	fn->opts = *opts;
@@ -54,7 +58,8 @@ nomem:
 	return -ENOMEM;
 }
 
-/* Outstanding commands of all queues; AERs wait in the controller and are not counted once it is disabled */
+/* Outstanding commands of all queues; AERs wait in the controller and are not counted once it is
+ * disabled */
 static uint32_t fn_outstanding(const struct nvmf_fn *fn)
 {
 	uint32_t n = 0;
@@ -99,8 +104,10 @@ static void fn_enable(struct nvmf_fn *fn)
 	uint32_t css = NVME_CC_CSS(fn->cc);
 	struct nvmf_cq *cq;
 
-	if (NVME_CC_MPS(fn->cc) || NVME_CC_AMS(fn->cc) || (css != NVME_CC_CSS_NVM && css != NVME_CC_CSS_CSI)) {
-		fn_fatal(fn, "CC asks for a page size, arbitration or command set that CAP does not offer");
+	if (NVME_CC_MPS(fn->cc) || NVME_CC_AMS(fn->cc) ||
+	    (css != NVME_CC_CSS_NVM && css != NVME_CC_CSS_CSI)) {
+		fn_fatal(fn, "CC asks for a page size, arbitration or command set that CAP does "
+			     "not offer");
 		return;
 	}
 	if (asqs < 2 || acqs < 2 || (fn->asq | fn->acq) & (PLX_PAGE_SIZE - 1)) {
@@ -134,7 +141,8 @@ static void fn_reset_bdevs(struct nvmf_fn *fn)
 	for (uint32_t i = 0; i < c->nn; i++) {
 		if (!c->ns[i].desc)
 			continue;
-		nvmf_log(WARN, "%s: commands outlived their abort: resetting namespace %u", c->subsystem->nqn, i + 1);
+		nvmf_log(WARN, "%s: commands outlived their abort: resetting namespace %u",
+			 c->subsystem->nqn, i + 1);
 		if (!plx_bdev_reset(c->ns[i].desc, c->ns[i].ch, bdev_reset_done, fn))
 			fn->bdev_resets++;
 	}
@@ -142,6 +150,8 @@ static void fn_reset_bdevs(struct nvmf_fn *fn)
 
 static void fn_disable(struct nvmf_fn *fn)
 {
+	/* a host may set EN again before the reset is complete */
+	fn->csts &= ~(1u << NVME_CSTS_CFS_SHIFT);
 	fn->disabling = 1;
 	fn->resetting_bdevs = 0;
 	fn->disable_tsc = plx_tsc();
@@ -154,7 +164,8 @@ static void fn_disable_step(struct nvmf_fn *fn)
 {
 	if (fn_outstanding(fn) || fn->bdev_resets) {
 		fn->attention = 1;
-		if (!fn->resetting_bdevs && plx_tsc() - fn->disable_tsc > FN_RESET_PATIENCE_S * plx_tsc_hz())
+		if (!fn->resetting_bdevs &&
+		    plx_tsc() - fn->disable_tsc > FN_RESET_PATIENCE_S * plx_tsc_hz())
 			fn_reset_bdevs(fn);
 		return;
 	}
@@ -185,7 +196,8 @@ static void fn_shutdown(struct nvmf_fn *fn)
 		return;
 	fn->shutting_down = 1;
 	fn->attention = 1;
-	fn->csts = (fn->csts & ~(NVME_CSTS_SHST_MASK << NVME_CSTS_SHST_SHIFT)) | NVME_CSTS_SHST_OCCUR << NVME_CSTS_SHST_SHIFT;
+	fn->csts = (fn->csts & ~(NVME_CSTS_SHST_MASK << NVME_CSTS_SHST_SHIFT)) |
+		   NVME_CSTS_SHST_OCCUR << NVME_CSTS_SHST_SHIFT;
 	for (uint32_t i = 0; i < c->nn; i++) {
 		struct nvmf_ctrlr_ns *ns = &c->ns[i];
 
@@ -201,7 +213,8 @@ static void fn_shutdown_step(struct nvmf_fn *fn)
 		fn->attention = 1;
 		return;
 	}
-	fn->csts = (fn->csts & ~(NVME_CSTS_SHST_MASK << NVME_CSTS_SHST_SHIFT)) | NVME_CSTS_SHST_CMPLT << NVME_CSTS_SHST_SHIFT;
+	fn->csts = (fn->csts & ~(NVME_CSTS_SHST_MASK << NVME_CSTS_SHST_SHIFT)) |
+		   NVME_CSTS_SHST_CMPLT << NVME_CSTS_SHST_SHIFT;
 }
 
 /* ---- each turn's rare things ---- */
@@ -259,7 +272,8 @@ static void write_half(uint64_t *reg, uint64_t value, bool high, unsigned size, 
 
 void nvmf_fn_reg_write(struct nvmf_fn *fn, uint32_t offset, uint64_t value, unsigned size)
 {
-	bool admin_fixed = fn->cc & NVME_CC_EN_MASK; /* AQA, ASQ, ACQ must not change while enabled */
+	/* AQA, ASQ, ACQ must not change while enabled */
+	bool admin_fixed = fn->cc & NVME_CC_EN_MASK;
 
 	if (atomic_load_explicit(&fn->vanished, memory_order_relaxed))
 		return;

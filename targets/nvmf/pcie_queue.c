@@ -2,8 +2,9 @@
 /*
  * targets/nvmf/pcie_queue.c - the function's queues: fetch, post, create, delete, abort
  *
- * nvmf_fn_poll() looks at each submission queue's doorbell, fetches up to the tail it saw, and executes.
- * A command is copied out of the ring once; its completion is two stores, the second one with the phase bit.
+ * nvmf_fn_poll() looks at each submission queue's doorbell, fetches up to the tail it saw, and
+ * executes. A command is copied out of the ring once; its completion is two stores, the second one
+ * with the phase bit.
  */
 #include "targets/nvmf/nvmf_internal.h"
 #include <errno.h>
@@ -12,15 +13,17 @@
 /* ---- completion ---- */
 
 /*
- * Shadow doorbells: the host rings the real one only when it passes the event index. One just passed is not passed
- * again before a whole round, and every turn looks at the shadow: it never has to ring.
+ * Shadow doorbells: the host rings the real one only when it passes the event index. One just
+ * passed is not passed again before a whole round, and every turn looks at the shadow: it never has
+ * to ring.
  */
 static plx_noinline void set_eventidx(volatile uint32_t *eventidx, uint32_t seen, uint32_t size)
 {
 	__atomic_store_n(eventidx, seen ? seen - 1 : size - 1, __ATOMIC_RELAXED);
 }
 
-/* Entries the host has not taken yet limit the room; its doorbell is read only when the known room is used up. */
+/* Entries the host has not taken yet limit the room; its doorbell is read only when the known room
+ * is used up. */
 static plx_noinline bool cq_refresh_room(struct nvmf_cq *cq)
 {
 	uint32_t head = __atomic_load_n(cq->head_db, __ATOMIC_ACQUIRE);
@@ -30,7 +33,8 @@ static plx_noinline bool cq_refresh_room(struct nvmf_cq *cq)
 	if (head >= cq->size) {
 		if (!cq->bad_db) {
 			cq->bad_db = 1;
-			nvmf_ctrlr_event(cq->fn->ctrlr, NVME_AER_ERROR, NVME_AER_ERROR_INVALID_DB_VAL, NVME_LOG_LID_ERROR);
+			nvmf_ctrlr_event(cq->fn->ctrlr, NVME_AER_ERROR,
+					 NVME_AER_ERROR_INVALID_DB_VAL, NVME_LOG_LID_ERROR);
 		}
 		return false;
 	}
@@ -38,7 +42,8 @@ static plx_noinline bool cq_refresh_room(struct nvmf_cq *cq)
 	return cq->room;
 }
 
-static inline bool cq_post(struct nvmf_cq *cq, const struct nvmf_sq *sq, uint16_t cid, uint16_t status, uint32_t dw0)
+static inline bool cq_post(struct nvmf_cq *cq, const struct nvmf_sq *sq, uint16_t cid,
+			   uint16_t status, uint32_t dw0)
 {
 	uint64_t *e;
 
@@ -82,7 +87,8 @@ static inline void req_free(struct nvmf_sq *sq, struct nvmf_req *req)
 		sq->fn->attention = 1;
 }
 
-/* Completions that found their queue full go out in order, before anything younger of that queue may */
+/* Completions that found their queue full go out in order, before anything younger of that queue
+ * may */
 static void cq_drain_full(struct nvmf_fn *fn, struct nvmf_cq *cq)
 {
 	struct nvmf_req *req;
@@ -90,7 +96,8 @@ static void cq_drain_full(struct nvmf_fn *fn, struct nvmf_cq *cq)
 	while ((req = cq->full_head)) {
 		struct nvmf_sq *sq = req->sq;
 
-		if (sq->state != NVMF_SQ_DEAD && !cq_post(cq, sq, req->cmd.cid, req->status, req->dw0))
+		if (sq->state != NVMF_SQ_DEAD &&
+		    !cq_post(cq, sq, req->cmd.cid, req->status, req->dw0))
 			return;
 		cq->full_head = req->next;
 		if (!cq->full_head)
@@ -110,7 +117,8 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 		return;
 	}
 	if (plx_unlikely(status)) {
-		if (PLX_NVME_ST_CODE(status) == PLX_BDEV_ST_ABORTED && sq->state == NVMF_SQ_DRAINING)
+		if (PLX_NVME_ST_CODE(status) == PLX_BDEV_ST_ABORTED &&
+		    sq->state == NVMF_SQ_DRAINING)
 			status = NVMF_ST(NVME_SC_ABORT_QUEUE);
 		nvmf_ctrlr_log_error(req, status);
 	}
@@ -126,7 +134,8 @@ void nvmf_req_complete_ok(struct nvmf_req *req)
 	struct nvmf_sq *sq = req->sq;
 	struct nvmf_cq *cq = sq->cq;
 
-	if (plx_unlikely(sq->state == NVMF_SQ_DEAD || cq->full_head || !cq_post(cq, sq, req->cmd.cid, 0, 0))) {
+	if (plx_unlikely(sq->state == NVMF_SQ_DEAD || cq->full_head ||
+			 !cq_post(cq, sq, req->cmd.cid, 0, 0))) {
 		req->dw0 = 0;
 		nvmf_req_complete(req, 0);
 		return;
@@ -140,7 +149,8 @@ static plx_noinline int sq_bad_tail(struct nvmf_sq *sq)
 {
 	if (!sq->bad_db) {
 		sq->bad_db = 1;
-		nvmf_ctrlr_event(sq->ctrlr, NVME_AER_ERROR, NVME_AER_ERROR_INVALID_DB_VAL, NVME_LOG_LID_ERROR);
+		nvmf_ctrlr_event(sq->ctrlr, NVME_AER_ERROR, NVME_AER_ERROR_INVALID_DB_VAL,
+				 NVME_LOG_LID_ERROR);
 	}
 	return 0;
 }
@@ -165,7 +175,8 @@ static int sq_fetch(struct nvmf_sq *sq, uint32_t tail)
 			__builtin_prefetch(e + 3);
 		sq->free = req->next;
 		req->cmd = *e;
-		/* advanced before execution: a completion reports it, and the host may reuse the entry */
+		/* advanced before execution: a completion reports it, and the host may reuse the
+		 * entry */
 		sq->head = sq->head + 1 == sq->size ? 0 : sq->head + 1;
 		sq->outstanding++;
 		done++;
@@ -185,7 +196,8 @@ int nvmf_fn_poll(void *arg)
 	int done = 0;
 
 	if (plx_unlikely(fn->attention | atomic_load_explicit(&fn->vanished, memory_order_relaxed) |
-			 (atomic_load_explicit(&fn->region_gen, memory_order_relaxed) != fn->region_gen_seen)))
+			 (atomic_load_explicit(&fn->region_gen, memory_order_relaxed) !=
+			  fn->region_gen_seen)))
 		nvmf_fn_attend(fn);
 	for (uint32_t i = 0; i < fn->nactive; i++) {
 		struct nvmf_sq *sq = fn->active[i];
@@ -219,8 +231,14 @@ struct nvmf_cq *nvmf_cq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 	cq = aligned_alloc(PLX_NO_SHARE, sizeof *cq);
 	if (!cq)
 		return NULL;
-	*cq = (struct nvmf_cq){ .entries = entries, .head_db = fn_doorbell(fn, qid, true), .phase = 1, .room = size - 1,
-				.size = size, .qid = qid, .fn = fn, .prp = prp };
+	*cq = (struct nvmf_cq){ .entries = entries,
+				.head_db = fn_doorbell(fn, qid, true),
+				.phase = 1,
+				.room = size - 1,
+				.size = size,
+				.qid = qid,
+				.fn = fn,
+				.prp = prp };
 	*cq->head_db = 0;
 	fn->cqs[qid] = cq;
 	return cq;
@@ -232,10 +250,13 @@ void nvmf_cq_free(struct nvmf_cq *cq)
 	free(cq);
 }
 
-struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp, struct nvmf_cq *cq)
+struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp,
+			       struct nvmf_cq *cq)
 {
 	const struct plx_nvme_cmd *entries = nvmf_map(fn, prp, (uint64_t)size * sizeof *entries);
-	uint32_t nreqs = !qid ? NVMF_ADMIN_REQS : size - 1 < NVMF_MAX_SQ_REQS ? size - 1 : NVMF_MAX_SQ_REQS;
+	uint32_t nreqs = !qid			       ? NVMF_ADMIN_REQS
+			 : size - 1 < NVMF_MAX_SQ_REQS ? size - 1
+						       : NVMF_MAX_SQ_REQS;
 	struct nvmf_sq *sq;
 
 	if (!entries) {
@@ -245,8 +266,15 @@ struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 	sq = aligned_alloc(PLX_NO_SHARE, sizeof *sq);
 	if (!sq)
 		return NULL;
-	*sq = (struct nvmf_sq){ .entries = entries, .tail_db = fn_doorbell(fn, qid, false), .cq = cq, .ctrlr = fn->ctrlr,
-				.fn = fn, .size = size, .qid = qid, .nreqs = nreqs, .prp = prp };
+	*sq = (struct nvmf_sq){ .entries = entries,
+				.tail_db = fn_doorbell(fn, qid, false),
+				.cq = cq,
+				.ctrlr = fn->ctrlr,
+				.fn = fn,
+				.size = size,
+				.qid = qid,
+				.nreqs = nreqs,
+				.prp = prp };
 	sq->reqs = aligned_alloc(PLX_CACHE_LINE, nreqs * sizeof *sq->reqs);
 	/* calloc: what no command needs is never touched, so it costs address space only */
 	sq->iovs = calloc((size_t)nreqs * NVMF_MAX_IOV, sizeof *sq->iovs);
@@ -281,7 +309,8 @@ static void sq_deactivate(struct nvmf_sq *sq)
 	for (uint32_t i = 0; i < fn->nactive; i++) {
 		if (fn->active[i] != sq)
 			continue;
-		memmove(&fn->active[i], &fn->active[i + 1], (fn->nactive - i - 1) * sizeof *fn->active);
+		memmove(&fn->active[i], &fn->active[i + 1],
+			(fn->nactive - i - 1) * sizeof *fn->active);
 		fn->nactive--;
 		return;
 	}
@@ -315,7 +344,8 @@ static void req_abort(struct nvmf_req *req)
 		plx_bdev_abort(req->cns->desc, req->cns->ch, req, abort_done, NULL);
 }
 
-/* Requests in use are those not on the free list. Aborts each with @cid, or all. Return: how many */
+/* Requests in use are those not on the free list. Aborts each with @cid, or all. Return: how
+ * many */
 static uint32_t sq_abort(struct nvmf_sq *sq, int cid)
 {
 	uint8_t *is_free = calloc(sq->nreqs, 1);
@@ -415,7 +445,8 @@ static uint16_t check_create(const struct nvmf_fn *fn, const struct nvmf_req *re
 
 static uint16_t create_errno(void)
 {
-	return errno == EFAULT ? NVMF_ST_DNR(NVMF_ST(NVME_SC_DATA_XFER_ERROR)) : NVMF_ST(NVME_SC_INTERNAL);
+	return errno == EFAULT ? NVMF_ST_DNR(NVMF_ST(NVME_SC_DATA_XFER_ERROR))
+			       : NVMF_ST(NVME_SC_INTERNAL);
 }
 
 void nvmf_fn_create_cq(struct nvmf_fn *fn, struct nvmf_req *req)

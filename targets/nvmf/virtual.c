@@ -2,9 +2,10 @@
 /*
  * targets/nvmf/virtual.c - the in-process front end, trtype:VIRTUAL
  *
- * The driver's pcie_backend on one side, a virtual function on the other. Doorbells are plain memory, 128 bytes apart, so that no
- * two of them share a pair of cache lines. Register writes are posted: a message to the function's thread (or the write itself, when the
- * caller is that thread); a read waits for the writes before it, as on a bus.
+ * The driver's pcie_backend on one side, a virtual function on the other. Doorbells are plain
+ * memory, 128 bytes apart, so that no two of them share a pair of cache lines. Register writes are
+ * posted: a message to the function's thread (or the write itself, when the caller is that thread);
+ * a read waits for the writes before it, as on a bus.
  */
 #include "driver/pcie_backend.h"
 #include "targets/nvmf/nvmf_internal.h"
@@ -14,7 +15,8 @@
 #define VIRT_DSTRD	    5u /* 4 << 5 = 128 bytes */
 #define VIRT_MAX_QUEUE_SIZE 1024u
 
-/* Lives until both sides have let go of it: destroyed by its owner, closed by the driver. Under virt_lock. */
+/* Lives until both sides have let go of it: destroyed by its owner, closed by the driver. Under
+ * virt_lock. */
 struct plx_nvmf_virtual {
 	struct nvmf_fn fn;
 	char name[257];
@@ -40,7 +42,8 @@ static struct plx_nvmf_virtual *virt_find(const char *name)
 {
 	struct plx_nvmf_virtual *v;
 
-	TAILQ_FOREACH (v, &virtuals, link) {
+	TAILQ_FOREACH(v, &virtuals, link)
+	{
 		if (!strcmp(v->name, name))
 			return v;
 	}
@@ -69,8 +72,10 @@ static int virt_open(const struct plx_nvme_trid *trid, struct plx_pcie_dev **dev
 	v = virt_find(trid->traddr);
 	if (!v || v->attached) {
 		pthread_mutex_unlock(&virt_lock);
-		nvmf_log(ERR, v ? "virtual controller '%s' is attached already: disconnect it first" :
-				  "no virtual controller '%s' in this process", trid->traddr);
+		nvmf_log(ERR,
+			 v ? "virtual controller '%s' is attached already: disconnect it first"
+			   : "no virtual controller '%s' in this process",
+			 trid->traddr);
 		free(d);
 		return v ? -EBUSY : -ENODEV;
 	}
@@ -130,7 +135,8 @@ static void virt_reg_write(struct plx_pcie_dev *dev, uint32_t offset, uint64_t v
 	}
 	w = malloc(sizeof *w);
 	if (!w) {
-		nvmf_log(ERR, "virtual controller '%s': out of memory, a register write is lost", v->name);
+		nvmf_log(ERR, "virtual controller '%s': out of memory, a register write is lost",
+			 v->name);
 		return;
 	}
 	*w = (struct posted_write){ v, value, offset, size };
@@ -147,7 +153,8 @@ static uint64_t virt_reg_read(struct plx_pcie_dev *dev, uint32_t offset, unsigne
 {
 	struct plx_nvmf_virtual *v = plx_container_of(dev, struct virt_dev, base)->v;
 
-	if (!atomic_load(&v->fn.vanished) && atomic_load(&v->posted) != atomic_load(&v->carried_out))
+	if (!atomic_load(&v->fn.vanished) &&
+	    atomic_load(&v->posted) != atomic_load(&v->carried_out))
 		plx_thread_call(v->thread, nothing, NULL, false);
 	return nvmf_fn_reg_read(&v->fn, offset, size);
 }
@@ -197,7 +204,8 @@ static int virt_check(const struct plx_nvmf_virtual_opts *o)
 {
 	if (!o->name || !o->name[0] || strlen(o->name) > 256 || !o->subsystem || !o->thread)
 		return -EINVAL;
-	if (o->max_io_queues > NVMF_MAX_IOQ || o->max_queue_size == 1 || o->max_queue_size > 65536 || o->mdts > NVMF_MDTS_MAX)
+	if (o->max_io_queues > NVMF_MAX_IOQ || o->max_queue_size == 1 ||
+	    o->max_queue_size > 65536 || o->mdts > NVMF_MDTS_MAX)
 		return -EINVAL;
 	return 0;
 }
@@ -210,7 +218,8 @@ struct plx_nvmf_virtual *plx_nvmf_virtual_create(const struct plx_nvmf_virtual_o
 	if (rc)
 		goto fail;
 	rc = -ENOMEM;
-	v = aligned_alloc(PLX_NO_SHARE, (sizeof *v + PLX_NO_SHARE - 1) / PLX_NO_SHARE * PLX_NO_SHARE);
+	v = aligned_alloc(PLX_NO_SHARE,
+			  (sizeof *v + PLX_NO_SHARE - 1) / PLX_NO_SHARE * PLX_NO_SHARE);
 	if (!v)
 		goto fail;
 	memset(v, 0, sizeof *v);
@@ -222,8 +231,9 @@ struct plx_nvmf_virtual *plx_nvmf_virtual_create(const struct plx_nvmf_virtual_o
 	v->fn_opts.max_queue_size = o->max_queue_size ? o->max_queue_size : VIRT_MAX_QUEUE_SIZE;
 	v->fn_opts.mdts = o->mdts ? o->mdts : 5;
 	v->fn_opts.dstrd = VIRT_DSTRD;
-	v->fn_opts.doorbells = plx_dma_zalloc((size_t)(v->fn_opts.max_io_queues + 1) * 2 * (4u << VIRT_DSTRD), PLX_PAGE_SIZE,
-					      PLX_NUMA_ANY);
+	v->fn_opts.doorbells =
+		plx_dma_zalloc((size_t)(v->fn_opts.max_io_queues + 1) * 2 * (4u << VIRT_DSTRD),
+			       PLX_PAGE_SIZE, PLX_NUMA_ANY);
 	if (!v->fn_opts.doorbells)
 		goto free_v;
 	pthread_mutex_lock(&virt_lock);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * nvme_replay.c - for LD_PRELOAD: gives nvme-cli a controller made of files
+ * tests/integration/nvme_replay.c - for LD_PRELOAD: gives nvme-cli a controller made of files
  *
- * "/dev/nvme0" opens as a character device whose admin commands are answered from the directory $NVME_REPLAY:
- * Identify from "id-CNS-NSID", Get Log Page from "log-LID", Get Features from "feat-FID-SEL", numbers in
- * decimal. A log page or Identify file is the data; a feature's is the 4 bytes of the result, then the data.
- * What has no file is answered with INVALID FIELD.
+ * "/dev/nvme0" opens as a character device whose admin commands are answered from the directory
+ * $NVME_REPLAY: Identify from "id-CNS-NSID", Get Log Page from "log-LID", in decimal. What has no
+ * file is answered with INVALID FIELD.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,10 +19,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEVICE "/dev/nvme0"
+#define DEVICE	      "/dev/nvme0"
 #define INVALID_FIELD 2
 
-enum { GET_LOG = 0x02, IDENTIFY = 0x06, GET_FEATURES = 0x0a };
+enum { GET_LOG = 0x02, IDENTIFY = 0x06 };
 
 static int device = -1;
 
@@ -35,7 +34,8 @@ static int open_device(void)
 
 int open64(const char *path, int flags, ...)
 {
-	int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+	int (*next)(const char *, int, ...) =
+		(int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
 	va_list ap;
 	mode_t mode;
 
@@ -55,7 +55,8 @@ int __open64_2(const char *path, int flags)
 
 int fstat64(int fd, struct stat64 *st)
 {
-	int (*next)(int, struct stat64 *) = (int (*)(int, struct stat64 *))dlsym(RTLD_NEXT, "fstat64");
+	int (*next)(int, struct stat64 *) =
+		(int (*)(int, struct stat64 *))dlsym(RTLD_NEXT, "fstat64");
 	int rc = next(fd, st);
 
 	if (fd == device && !rc)
@@ -72,29 +73,25 @@ static int file_name(char *name, size_t len, unsigned opcode, unsigned nsid, uns
 		return snprintf(name, len, "%s/id-%u-%u", dir, cdw10 & 0xff, nsid);
 	case GET_LOG:
 		return snprintf(name, len, "%s/log-%u", dir, cdw10 & 0xff);
-	case GET_FEATURES:
-		return snprintf(name, len, "%s/feat-%u-%u", dir, cdw10 & 0xff, cdw10 >> 8 & 7);
 	default:
 		return -1;
 	}
 }
 
-static int answer(unsigned opcode, unsigned nsid, unsigned cdw10, unsigned long long offset, void *data,
-		  unsigned len, unsigned *result)
+static int answer(unsigned opcode, unsigned nsid, unsigned cdw10, unsigned offset, void *data,
+		  unsigned len)
 {
 	char name[4096];
 	FILE *f = file_name(name, sizeof(name), opcode, nsid, cdw10) < 0 ? NULL : fopen(name, "r");
 
 	if (!f)
 		return INVALID_FIELD;
-	*result = 0;
-	if (opcode == GET_FEATURES && fread(result, sizeof(*result), 1, f) != 1)
-		*result = 0;
 	if (opcode == GET_LOG)
-		fseek(f, (long)offset, SEEK_SET);
+		fseek(f, offset, SEEK_SET);
 	if (len) {
 		memset(data, 0, len);
-		len = (unsigned)fread(data, 1, len, f);
+		if (!fread(data, 1, len, f))
+			len = 0;
 	}
 	fclose(f);
 	return 0;
@@ -102,11 +99,11 @@ static int answer(unsigned opcode, unsigned nsid, unsigned cdw10, unsigned long 
 
 int ioctl(int fd, unsigned long request, ...)
 {
-	int (*next)(int, unsigned long, ...) = (int (*)(int, unsigned long, ...))dlsym(RTLD_NEXT, "ioctl");
-	unsigned result = 0;
+	int (*next)(int, unsigned long, ...) =
+		(int (*)(int, unsigned long, ...))dlsym(RTLD_NEXT, "ioctl");
+	struct nvme_passthru_cmd *c;
 	va_list ap;
 	void *arg;
-	int rc;
 
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
@@ -115,21 +112,11 @@ int ioctl(int fd, unsigned long request, ...)
 		return next(fd, request, arg);
 	if (request == NVME_IOCTL_ID)
 		return 1;
-	if (request == NVME_IOCTL_ADMIN_CMD) {
-		struct nvme_passthru_cmd *c = arg;
-
-		rc = answer(c->opcode, c->nsid, c->cdw10, c->cdw12 | (unsigned long long)c->cdw13 << 32,
-			    (void *)(unsigned long)c->addr, c->data_len, &result);
-		c->result = result;
-		return rc;
-	}
-	if (request == NVME_IOCTL_ADMIN64_CMD) {
-		struct nvme_passthru_cmd64 *c = arg;
-
-		rc = answer(c->opcode, c->nsid, c->cdw10, c->cdw12 | (unsigned long long)c->cdw13 << 32,
-			    (void *)(unsigned long)c->addr, c->data_len, &result);
-		c->result = result;
-		return rc;
+	/* the two forms differ in their result only, which is 0 */
+	if (request == NVME_IOCTL_ADMIN_CMD || request == NVME_IOCTL_ADMIN64_CMD) {
+		c = arg;
+		return answer(c->opcode, c->nsid, c->cdw10, c->cdw12,
+			      (void *)(unsigned long)c->addr, c->data_len);
 	}
 	errno = ENOTTY;
 	return -1;

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -136,6 +137,22 @@ def test_help_goes_to_standard_output():
 def test_version_is_one_line():
     result = perf("--version").ok()
     plx.check(re.fullmatch(r"plx-perf \d+\.\d+\.\d+\n", result.out), "no version", result)
+
+
+def test_documented_commands_run():
+    text = (plx.SOURCE / "docs" / "perf.md").read_text()
+    blocks = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    commands = [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("plx-perf")]
+    plx.check(len(commands) >= 8, f"there are {len(commands)} commands in docs/perf.md")
+    for name, *args in commands:
+        if "-r" in args:  # a device that is not here
+            continue
+        with plx.scratch() as scratch:
+            result = plx.run(name, *args, "-t", "200ms", cwd=scratch, timeout=120)
+        # a fault that is asked for may be met in that time
+        codes = (0, 1) if "error=" in " ".join(args) else (0,)
+        plx.check(result.code in codes, f"exit code {codes} was wanted", result)
+        plx.check("IOPS" in result.out, "no results", result)
 
 
 # ---- what options do ----

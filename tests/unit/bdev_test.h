@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/unit/bdev_test.h - what the tests of the block layer share: a thread, a device, I/O that is waited for
+ * tests/unit/bdev_test.h - what the tests of the block layer share: a thread, a device, I/O that is
+ * waited for
  */
 #ifndef POLLUX_BDEV_TEST_H
 #define POLLUX_BDEV_TEST_H
@@ -38,12 +39,12 @@ static inline double now_s(void)
 }
 
 /* Turns of the thread until @cond is true, at most ten seconds. */
-#define wait_for(cond)                                                                                       \
-	do {                                                                                                 \
-		double deadline_ = now_s() + 10;                                                             \
-		while (!(cond) && now_s() < deadline_)                                                       \
-			plx_thread_poll(plx_thread_current());                                               \
-		cr_assert((cond), "waited ten seconds for " #cond);                                          \
+#define wait_for(cond)                                                                             \
+	do {                                                                                       \
+		double deadline_ = now_s() + 10;                                                   \
+		while (!(cond) && now_s() < deadline_)                                             \
+			plx_thread_poll(plx_thread_current());                                     \
+		cr_assert((cond), "waited ten seconds for " #cond);                                \
 	} while (0)
 
 /* One I/O: how often it was called back, and with what. */
@@ -83,27 +84,29 @@ static inline void dev_close(struct dev *d)
 }
 
 /* Submits, which has to succeed, and waits for the callback. Evaluates to the status. */
-#define io_status(call)                                                                                      \
-	({                                                                                                   \
-		struct result res_ = {0};                                                                    \
-		struct result *res = &res_;                                                                  \
-		int rc_ = (call);                                                                            \
-		cr_assert_eq(rc_, 0, #call " returned %d", rc_);                                             \
-		wait_for(res_.calls);                                                                        \
-		cr_assert_eq(res_.calls, 1);                                                                 \
-		res_.status;                                                                                 \
+#define io_status(call)                                                                            \
+	({                                                                                         \
+		struct result res_ = { 0 };                                                        \
+		struct result *res = &res_;                                                        \
+		int rc_ = (call);                                                                  \
+		cr_assert_eq(rc_, 0, #call " returned %d", rc_);                                   \
+		wait_for(res_.calls);                                                              \
+		cr_assert_eq(res_.calls, 1);                                                       \
+		res_.status;                                                                       \
 	})
 
-static inline uint16_t do_read(struct dev *d, void *buf, size_t len, uint64_t offset, uint64_t blocks)
+static inline uint16_t do_read(struct dev *d, void *buf, size_t len, uint64_t offset,
+			       uint64_t blocks)
 {
-	struct iovec iov = {buf, len};
+	struct iovec iov = { buf, len };
 
 	return io_status(plx_bdev_readv(d->desc, d->ch, &iov, 1, offset, blocks, on_done, res));
 }
 
-static inline uint16_t do_write(struct dev *d, void *buf, size_t len, uint64_t offset, uint64_t blocks)
+static inline uint16_t do_write(struct dev *d, void *buf, size_t len, uint64_t offset,
+				uint64_t blocks)
 {
-	struct iovec iov = {buf, len};
+	struct iovec iov = { buf, len };
 
 	return io_status(plx_bdev_writev(d->desc, d->ch, &iov, 1, offset, blocks, on_done, res));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/unit/test_bdev.c - the block layer: registry, channels, submission, waiting, recursion, removal,
- * reset, abort, statistics
+ * tests/unit/test_bdev.c - the block layer: registry, channels, submission, waiting, recursion,
+ * removal, reset, abort, statistics
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,7 +12,9 @@
 
 TestSuite(bdev, .init = setup, .timeout = 60);
 
-static const struct plx_bdev_geometry small = {.blocks = 1000, .block_size = 512, .numa = PLX_NUMA_ANY};
+static const struct plx_bdev_geometry small = { .blocks = 1000,
+						.block_size = 512,
+						.numa = PLX_NUMA_ANY };
 
 static struct plx_bdev_stat stat_got;
 static int stat_calls;
@@ -172,11 +174,11 @@ Test(bdev, impossible_geometry_is_refused)
 	manual_register(&m, NATIVE_RW);
 	b = m.bdev;
 	strcpy(b.name, "x");
-#define REFUSED(field, value)                                                                                \
-	do {                                                                                                 \
-		struct plx_bdev c = b;                                                                       \
-		c.field = (value);                                                                           \
-		cr_assert_eq(plx_bdev_register(&c), -EINVAL, #field " = " #value);                           \
+#define REFUSED(field, value)                                                                      \
+	do {                                                                                       \
+		struct plx_bdev c = b;                                                             \
+		c.field = (value);                                                                 \
+		cr_assert_eq(plx_bdev_register(&c), -EINVAL, #field " = " #value);                 \
 	} while (0)
 	REFUSED(block_size, 0);
 	REFUSED(block_size, 256);
@@ -209,7 +211,9 @@ Test(bdev, uuid_follows_from_the_name)
 Test(bdev, io_types_have_names_and_statuses_have_senses)
 {
 	for (int t = 0; t < PLX_BDEV_IO_TYPES; t++)
-		cr_assert_eq(plx_bdev_io_type_parse(plx_bdev_io_type_name((enum plx_bdev_io_type)t)), t);
+		cr_assert_eq(plx_bdev_io_type_parse(
+				     plx_bdev_io_type_name((enum plx_bdev_io_type)t)),
+			     t);
 	cr_assert_eq(plx_bdev_io_type_parse("reed"), -EINVAL);
 
 	struct plx_scsi_sense s = plx_bdev_scsi_sense(PLX_BDEV_ST_LBA_RANGE);
@@ -227,40 +231,44 @@ Test(bdev, io_types_have_names_and_statuses_have_senses)
 Test(bdev, ranges_and_iovecs_are_checked_before_the_module_sees_them)
 {
 	static char buf[8192];
-	struct iovec iov[3] = {{buf, 512}, {buf + 512, 512}, {buf + 1024, 512}};
+	struct iovec iov[3] = { { buf, 512 }, { buf + 512, 512 }, { buf + 1024, 512 } };
 	struct manual m;
 	struct dev d;
-	struct result r = {0};
+	struct result r = { 0 };
 	const struct {
 		uint64_t offset, blocks;
 		int iovcnt;
 		size_t len0;
 	} bad[] = {
-		{0, 0, 1, 0},			  /* empty */
-		{999, 2, 2, 512},		  /* past the end */
-		{1000, 1, 1, 512},		  /* behind it */
-		{UINT64_MAX, 1, 1, 512},	  /* would wrap */
-		{UINT64_MAX - 1, 3, 3, 512},	  /* wraps */
-		{1, UINT64_MAX, 1, 512},	  /* wraps */
-		{0, 1, 1, 511},			  /* too short */
-		{0, 1, 1, 513},			  /* too long */
-		{0, 2, 3, 512},			  /* one iovec too many */
-		{0, 3, 2, 512},			  /* one too few */
-		{0, 1, 0, 512},			  /* none */
-		{0, 1, -1, 512},		  /* fewer than none */
-		{0, 1ull << 55, 1, 0},		  /* 2^64 bytes */
-		{0, 2, 2, SIZE_MAX - 512 + 1024}, /* adds up only modulo 2^64 */
+		{ 0, 0, 1, 0 }, /* empty */
+		{ 999, 2, 2, 512 }, /* past the end */
+		{ 1000, 1, 1, 512 }, /* behind it */
+		{ UINT64_MAX, 1, 1, 512 }, /* would wrap */
+		{ UINT64_MAX - 1, 3, 3, 512 }, /* wraps */
+		{ 1, UINT64_MAX, 1, 512 }, /* wraps */
+		{ 0, 1, 1, 511 }, /* too short */
+		{ 0, 1, 1, 513 }, /* too long */
+		{ 0, 2, 3, 512 }, /* one iovec too many */
+		{ 0, 3, 2, 512 }, /* one too few */
+		{ 0, 1, 0, 512 }, /* none */
+		{ 0, 1, -1, 512 }, /* fewer than none */
+		{ 0, 1ull << 55, 1, 0 }, /* 2^64 bytes */
+		{ 0, 2, 2, SIZE_MAX - 512 + 1024 }, /* adds up only modulo 2^64 */
 	};
 
 	manual_register(&m, NATIVE_RW);
 	d = dev_open("Manual0");
+	/* by way of the fast path, too, which needs an object that has been used before */
+	cr_assert_eq(plx_bdev_readv(d.desc, d.ch, iov, 1, 0, 1, on_done, &r), 0);
+	manual_finish(&m, 0);
+	r.calls = 0;
 	for (size_t i = 0; i < PLX_ARRAY_SIZE(bad); i++) {
 		iov[0].iov_len = bad[i].len0;
-		cr_expect_eq(plx_bdev_readv(d.desc, d.ch, iov, bad[i].iovcnt, bad[i].offset, bad[i].blocks,
-					    on_done, &r),
+		cr_expect_eq(plx_bdev_readv(d.desc, d.ch, iov, bad[i].iovcnt, bad[i].offset,
+					    bad[i].blocks, on_done, &r),
 			     -EINVAL, "case %zu", i);
-		cr_expect_eq(plx_bdev_writev(d.desc, d.ch, iov, bad[i].iovcnt, bad[i].offset, bad[i].blocks,
-					     on_done, &r),
+		cr_expect_eq(plx_bdev_writev(d.desc, d.ch, iov, bad[i].iovcnt, bad[i].offset,
+					     bad[i].blocks, on_done, &r),
 			     -EINVAL, "case %zu", i);
 	}
 	cr_assert_eq(m.queued, 0);
@@ -278,11 +286,11 @@ Test(bdev, ranges_and_iovecs_are_checked_before_the_module_sees_them)
 Test(bdev, read_only_descriptors_do_not_write)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
-	struct plx_bdev_rw rw = {.iov = &iov, .iovcnt = 1, .blocks = 1};
+	struct iovec iov = { buf, 512 };
+	struct plx_bdev_rw rw = { .iov = &iov, .iovcnt = 1, .blocks = 1 };
 	struct plx_bdev_desc *desc;
 	struct plx_bdev_channel *ch;
-	struct result r = {0};
+	struct result r = { 0 };
 
 	cr_assert_eq(plx_bdev_null_create("Null0", &small, NULL), 0);
 	cr_assert_eq(plx_bdev_open("Null0", false, NULL, NULL, &desc), 0);
@@ -292,8 +300,10 @@ Test(bdev, read_only_descriptors_do_not_write)
 	cr_assert_eq(plx_bdev_unmap(desc, ch, 0, 1, on_done, &r), -EBADF);
 	cr_assert_eq(plx_bdev_write_zeroes(desc, ch, 0, 1, on_done, &r), -EBADF);
 	cr_assert_eq(plx_bdev_copy(desc, ch, 0, 8, 1, on_done, &r), -EBADF);
-	cr_assert_eq(plx_bdev_compare_and_write(desc, ch, &iov, 1, &iov, 1, 0, 1, on_done, &r), -EBADF);
+	cr_assert_eq(plx_bdev_compare_and_write(desc, ch, &iov, 1, &iov, 1, 0, 1, on_done, &r),
+		     -EBADF);
 	cr_assert_eq(plx_bdev_readv(desc, ch, &iov, 1, 0, 1, on_done, &r), 0);
+	cr_assert_eq(plx_bdev_writev(desc, ch, &iov, 1, 0, 1, on_done, &r), -EBADF);
 	cr_assert_eq(plx_bdev_rw_ext(desc, ch, PLX_BDEV_FLUSH, &rw, on_done, &r), -EINVAL);
 	cr_assert_eq(r.calls, 1);
 }
@@ -302,7 +312,7 @@ Test(bdev, what_neither_module_nor_layer_can_do_is_not_supported)
 {
 	struct manual m;
 	struct dev d;
-	struct result r = {0};
+	struct result r = { 0 };
 
 	manual_register(&m, 1u << PLX_BDEV_READ);
 	m.bdev.write_cache = true;
@@ -366,13 +376,15 @@ static void put_in_callback(struct plx_bdev_io *io, void *arg)
 Test(bdev, a_callback_may_put_the_channel_and_close)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
+	struct iovec iov = { buf, 512 };
 	struct manual m;
 	bool called = false;
 
 	manual_register(&m, NATIVE_RW);
 	put_dev = dev_open("Manual0");
-	cr_assert_eq(plx_bdev_readv(put_dev.desc, put_dev.ch, &iov, 1, 0, 1, put_in_callback, &called), 0);
+	cr_assert_eq(plx_bdev_readv(put_dev.desc, put_dev.ch, &iov, 1, 0, 1, put_in_callback,
+				    &called),
+		     0);
 	manual_finish(&m, 0);
 	cr_assert(called);
 	wait_for(m.channels == 0);
@@ -397,7 +409,8 @@ static void on_room(void *arg)
 
 	w->called++;
 	if (w->submit)
-		cr_assert_eq(plx_bdev_readv(w->d->desc, w->d->ch, w->iov, 1, 0, 1, on_done, w->r), 0);
+		cr_assert_eq(plx_bdev_readv(w->d->desc, w->d->ch, w->iov, 1, 0, 1, on_done, w->r),
+			     0);
 }
 
 static int submit_until_full(struct dev *d, struct iovec *iov, struct result *r)
@@ -413,11 +426,11 @@ static int submit_until_full(struct dev *d, struct iovec *iov, struct result *r)
 Test(bdev, an_empty_pool_returns_enomem_and_waiters_are_called_in_order)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
+	struct iovec iov = { buf, 512 };
 	struct manual m;
 	struct dev d;
-	struct result r = {0};
-	struct waiter a = {.d = &d, .iov = &iov, .r = &r, .submit = 1}, b = a, c = a;
+	struct result r = { 0 };
+	struct waiter a = { .d = &d, .iov = &iov, .r = &r, .submit = 1 }, b = a, c = a;
 	int n;
 
 	manual_register(&m, NATIVE_RW);
@@ -454,7 +467,7 @@ Test(bdev, a_waiter_is_called_even_when_nothing_is_in_flight)
 {
 	struct manual m;
 	struct dev d;
-	struct waiter a = {.w.cb = on_room};
+	struct waiter a = { .w.cb = on_room };
 
 	manual_register(&m, NATIVE_RW);
 	d = dev_open("Manual0");
@@ -496,7 +509,7 @@ static void chain_next(struct chain *c)
 Test(bdev, callbacks_that_submit_do_not_pile_up_on_the_stack)
 {
 	static char buf[512];
-	struct chain c = {.iov = {buf, 512}, .left = 10000};
+	struct chain c = { .iov = { buf, 512 }, .left = 10000 };
 
 	cr_assert_eq(plx_bdev_null_create("Null0", &small, NULL), 0);
 	c.d = dev_open("Null0");
@@ -533,11 +546,11 @@ static void on_unregistered(void *arg, int rc)
 Test(bdev, removal_tells_owners_fails_new_io_and_waits_for_them_to_close)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
+	struct iovec iov = { buf, 512 };
 	struct plx_bdev_desc *late;
 	struct manual m;
-	struct owner o = {0};
-	struct result r = {0};
+	struct owner o = { 0 };
+	struct result r = { 0 };
 	int gone = 0;
 
 	manual_register(&m, NATIVE_RW);
@@ -580,9 +593,9 @@ Test(bdev, delete_waits_and_says_when_the_device_is_still_open)
 Test(bdev, resize_grows_open_devices_and_tells_their_owners)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
-	struct owner o = {0};
-	struct result r = {0};
+	struct iovec iov = { buf, 512 };
+	struct owner o = { 0 };
+	struct result r = { 0 };
 	struct plx_bdev *b;
 
 	cr_assert_eq(plx_bdev_null_create("Null0", &small, &b), 0);
@@ -603,10 +616,10 @@ Test(bdev, resize_grows_open_devices_and_tells_their_owners)
 Test(bdev, abort_ends_the_io_of_one_argument)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
+	struct iovec iov = { buf, 512 };
 	struct manual m;
 	struct dev d;
-	struct result a = {0}, b = {0};
+	struct result a = { 0 }, b = { 0 };
 
 	manual_register(&m, NATIVE_ALL);
 	d = dev_open("Manual0");
@@ -617,7 +630,8 @@ Test(bdev, abort_ends_the_io_of_one_argument)
 	cr_assert_eq(a.calls, 2);
 	cr_assert_eq(a.status, PLX_BDEV_ST_ABORTED);
 	cr_assert_eq(b.calls, 0);
-	cr_assert_eq(io_status(plx_bdev_abort(d.desc, d.ch, &a, on_done, res)), PLX_BDEV_ST_INTERNAL);
+	cr_assert_eq(io_status(plx_bdev_abort(d.desc, d.ch, &a, on_done, res)),
+		     PLX_BDEV_ST_INTERNAL);
 	manual_finish(&m, 0);
 	cr_assert_eq(b.status, 0);
 }
@@ -625,10 +639,10 @@ Test(bdev, abort_ends_the_io_of_one_argument)
 Test(bdev, abort_ends_an_io_that_was_cut_in_pieces)
 {
 	static char buf[512 * 64];
-	struct iovec iov = {buf, sizeof(buf)};
+	struct iovec iov = { buf, sizeof(buf) };
 	struct manual m;
 	struct dev d;
-	struct result a = {0};
+	struct result a = { 0 };
 
 	manual_register(&m, NATIVE_ALL);
 	m.bdev.max_rw_blocks = 2;
@@ -644,15 +658,16 @@ Test(bdev, abort_ends_an_io_that_was_cut_in_pieces)
 Test(bdev, reset_ends_what_hangs_and_lets_new_io_wait_meanwhile)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
+	struct iovec iov = { buf, 512 };
 	struct manual m;
 	struct dev d;
-	struct result a = {0}, rs = {0}, later = {0};
+	struct result a = { 0 }, rs = { 0 }, later = { 0 };
 
 	manual_register(&m, NATIVE_ALL);
 	d = dev_open("Manual0");
 	for (int i = 0; i < 10; i++)
-		cr_assert_eq(plx_bdev_writev(d.desc, d.ch, &iov, 1, (uint64_t)i, 1, on_done, &a), 0);
+		cr_assert_eq(plx_bdev_writev(d.desc, d.ch, &iov, 1, (uint64_t)i, 1, on_done, &a),
+			     0);
 	cr_assert_eq(plx_bdev_reset(d.desc, d.ch, on_done, &rs), 0);
 	wait_for(rs.calls);
 	cr_assert_eq(rs.status, 0);
@@ -668,10 +683,10 @@ Test(bdev, reset_ends_what_hangs_and_lets_new_io_wait_meanwhile)
 Test(bdev, a_reset_that_the_module_does_not_know_waits_for_what_is_in_flight)
 {
 	static char buf[512];
-	struct iovec iov = {buf, 512};
+	struct iovec iov = { buf, 512 };
 	struct manual m;
 	struct dev d;
-	struct result a = {0}, held = {0}, gone = {0}, rs = {0};
+	struct result a = { 0 }, held = { 0 }, gone = { 0 }, rs = { 0 };
 
 	manual_register(&m, NATIVE_RW);
 	d = dev_open("Manual0");
@@ -715,7 +730,7 @@ static void *worker_main(void *arg)
 {
 	char buf[512];
 	struct worker *w = arg;
-	struct iovec iov = {buf, 512};
+	struct iovec iov = { buf, 512 };
 	struct plx_bdev_channel *ch;
 	uint64_t submitted = 0;
 
@@ -724,7 +739,8 @@ static void *worker_main(void *arg)
 	__atomic_store_n(&w->ready, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
 		if (submitted - w->ok - w->aborted < 32) {
-			int rc = plx_bdev_readv(w->desc, ch, &iov, 1, submitted % 1000, 1, worker_done, w);
+			int rc = plx_bdev_readv(w->desc, ch, &iov, 1, submitted % 1000, 1,
+						worker_done, w);
 
 			if (rc == -ENODEV)
 				break;
@@ -742,7 +758,7 @@ static void *worker_main(void *arg)
 static void workers_start(struct worker *w, pthread_t *os, int n, struct plx_bdev_desc *desc)
 {
 	for (int i = 0; i < n; i++) {
-		w[i] = (struct worker){.t = plx_thread_create("worker"), .desc = desc};
+		w[i] = (struct worker){ .t = plx_thread_create("worker"), .desc = desc };
 		pthread_create(&os[i], NULL, worker_main, &w[i]);
 	}
 	for (int i = 0; i < n; i++)
@@ -787,7 +803,7 @@ Test(bdev, removal_stops_the_io_of_other_threads)
 	struct worker w[2];
 	pthread_t os[2];
 	struct plx_bdev *b;
-	struct owner o = {0};
+	struct owner o = { 0 };
 
 	cr_assert_eq(plx_bdev_malloc_create("M", &small, &b), 0);
 	cr_assert_eq(plx_bdev_open("M", true, on_event, &o, &o.d.desc), 0);
@@ -804,10 +820,10 @@ Test(bdev, removal_stops_the_io_of_other_threads)
 Test(bdev, statistics_count_operations_bytes_errors_and_depth)
 {
 	static char buf[4096];
-	struct iovec iov = {buf, 4096};
+	struct iovec iov = { buf, 4096 };
 	struct manual m;
 	struct dev d;
-	struct result r = {0};
+	struct result r = { 0 };
 	const struct plx_bdev_stat *s;
 	uint64_t start;
 
@@ -860,21 +876,26 @@ static void dump_is(struct plx_bdev *b, const char *method, const char *want)
 
 Test(bdev, modules_name_the_call_that_would_make_the_device_again)
 {
-	struct plx_bdev_latency fixed = {.kind = PLX_LAT_FIXED, .mean_ns = 80000};
-	struct plx_bdev_latency none = {.kind = PLX_LAT_NONE};
-	struct plx_bdev_geometry g = {
-		.blocks = 100, .block_size = 4096, .md_size = 8, .dif = PLX_BDEV_DIF_TYPE1, .numa = -1};
+	struct plx_bdev_latency fixed = { .kind = PLX_LAT_FIXED, .mean_ns = 80000 };
+	struct plx_bdev_latency none = { .kind = PLX_LAT_NONE };
+	struct plx_bdev_geometry g = { .blocks = 100,
+				       .block_size = 4096,
+				       .md_size = 8,
+				       .dif = PLX_BDEV_DIF_TYPE1,
+				       .numa = -1 };
 	struct plx_bdev *b;
 
 	cr_assert_eq(plx_bdev_null_create("N", &small, &b), 0);
 	dump_is(b, "bdev_null_create", "{\"block_size\":512,\"name\":\"N\",\"num_blocks\":1000}");
 	cr_assert_eq(plx_bdev_malloc_create("M", &g, &b), 0);
 	dump_is(b, "bdev_malloc_create",
-		"{\"block_size\":4096,\"dif_is_head_of_md\":false,\"dif_type\":1,\"md_interleave\":false,"
+		"{\"block_size\":4096,\"dif_is_head_of_md\":false,\"dif_type\":1,\"md_interleave\":"
+		"false,"
 		"\"md_size\":8,\"name\":\"M\",\"num_blocks\":100}");
 	cr_assert_eq(plx_bdev_delay_create("D", "N", &fixed, &none, 7, &b), 0);
 	dump_is(b, "bdev_delay_create",
-		"{\"avg_read_latency\":80,\"base_bdev_name\":\"N\",\"name\":\"D\",\"p99_read_latency\":80,"
+		"{\"avg_read_latency\":80,\"base_bdev_name\":\"N\",\"name\":\"D\",\"p99_read_"
+		"latency\":80,"
 		"\"seed\":7,\"write_latency\":{\"distribution\":\"none\"}}");
 	cr_assert_eq(plx_bdev_error_create("E", "N", 1, &b), 0);
 	dump_is(b, "bdev_error_create", "{\"base_name\":\"N\",\"name\":\"E\",\"seed\":1}");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/unit/test_bdev_malloc.c - the memory and null devices: data, metadata, protection information
+ * tests/unit/test_bdev_malloc.c - the memory and null devices: data, metadata, protection
+ * information
  */
 #include <endian.h>
 #include <errno.h>
@@ -18,14 +19,15 @@ static struct dev make(const struct plx_bdev_geometry *g)
 	return dev_open("M");
 }
 
-static struct plx_bdev_geometry geometry(uint32_t block, uint32_t md, bool interleaved, enum plx_bdev_dif dif)
+static struct plx_bdev_geometry geometry(uint32_t block, uint32_t md, bool interleaved,
+					 enum plx_bdev_dif dif)
 {
-	return (struct plx_bdev_geometry){.blocks = BLOCKS,
-					  .block_size = block,
-					  .md_size = md,
-					  .md_interleaved = interleaved,
-					  .dif = dif,
-					  .numa = PLX_NUMA_ANY};
+	return (struct plx_bdev_geometry){ .blocks = BLOCKS,
+					   .block_size = block,
+					   .md_size = md,
+					   .md_interleaved = interleaved,
+					   .dif = dif,
+					   .numa = PLX_NUMA_ANY };
 }
 
 static uint16_t rw(struct dev *d, enum plx_bdev_io_type type, const struct plx_bdev_rw *rw)
@@ -53,20 +55,22 @@ Test(bdev_malloc, reads_return_what_was_written_and_zeroes_elsewhere)
 		len = blocks * 512;
 		cut = rnd(&rng) % len;
 
-		struct iovec iov[4] = {
-			{buf, cut}, {buf + cut, 0}, {buf + cut, (len - cut) / 2},
-			{buf + cut + (len - cut) / 2, len - cut - (len - cut) / 2}};
+		struct iovec iov[4] = { { buf, cut },
+					{ buf + cut, 0 },
+					{ buf + cut, (len - cut) / 2 },
+					{ buf + cut + (len - cut) / 2,
+					  len - cut - (len - cut) / 2 } };
 		if (i & 1) {
 			fill(buf, len, rnd(&rng));
 			memcpy(shadow + offset * 512, buf, len);
-			cr_assert_eq(io_status(plx_bdev_writev(d.desc, d.ch, iov, 4, offset, blocks, on_done,
-							       res)),
+			cr_assert_eq(io_status(plx_bdev_writev(d.desc, d.ch, iov, 4, offset, blocks,
+							       on_done, res)),
 				     0);
 		} else {
 			memset(buf, 0xee, len);
-			cr_assert_eq(
-				io_status(plx_bdev_readv(d.desc, d.ch, iov, 4, offset, blocks, on_done, res)),
-				0);
+			cr_assert_eq(io_status(plx_bdev_readv(d.desc, d.ch, iov, 4, offset, blocks,
+							      on_done, res)),
+				     0);
 			cr_assert_eq(memcmp(buf, shadow + offset * 512, len), 0);
 		}
 	}
@@ -84,13 +88,13 @@ Test(bdev_malloc, a_batch_is_carried_out_in_order)
 	struct dev d = make(&g);
 	static uint8_t buf[BATCH][4096], out[BATCH][4096];
 	struct iovec w[BATCH], r[BATCH];
-	struct result res = {0};
+	struct result res = { 0 };
 
 	/* all to one block: each read sees the write before it */
 	for (int i = 0; i < BATCH; i++) {
 		memset(buf[i], i + 1, 4096);
-		w[i] = (struct iovec){buf[i], 4096};
-		r[i] = (struct iovec){out[i], 4096};
+		w[i] = (struct iovec){ buf[i], 4096 };
+		r[i] = (struct iovec){ out[i], 4096 };
 		cr_assert_eq(plx_bdev_writev(d.desc, d.ch, &w[i], 1, 3, 1, on_done, &res), 0);
 		cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &r[i], 1, 3, 1, on_done, &res), 0);
 	}
@@ -100,25 +104,30 @@ Test(bdev_malloc, a_batch_is_carried_out_in_order)
 		cr_assert_eq(memcmp(out[i], buf[i], 4096), 0);
 }
 
-static void zeroes_like(int (*op)(struct plx_bdev_desc *, struct plx_bdev_channel *, uint64_t, uint64_t,
-				  plx_bdev_cb, void *))
+static void zeroes_like(int (*op)(struct plx_bdev_desc *, struct plx_bdev_channel *, uint64_t,
+				  uint64_t, plx_bdev_cb, void *))
 {
 	struct plx_bdev_geometry g = geometry(4096, 0, false, PLX_BDEV_DIF_NONE);
 	struct dev d = make(&g);
 	size_t size = BLOCKS * 4096;
 	uint8_t *buf = malloc(size);
 	/* small, and over several huge pages with ragged ends */
-	static const struct { uint64_t offset, blocks; } cases[] = {{1, 1}, {3, 100}, {5, 4000}, {0, BLOCKS}};
+	static const struct {
+		uint64_t offset, blocks;
+	} cases[] = { { 1, 1 }, { 3, 100 }, { 5, 4000 }, { 0, BLOCKS } };
 
 	for (size_t c = 0; c < PLX_ARRAY_SIZE(cases); c++) {
 		size_t from = cases[c].offset * 4096, to = from + cases[c].blocks * 4096;
 
 		memset(buf, 0xab, size);
 		cr_assert_eq(do_write(&d, buf, size, 0, BLOCKS), 0);
-		cr_assert_eq(io_status(op(d.desc, d.ch, cases[c].offset, cases[c].blocks, on_done, res)), 0);
+		cr_assert_eq(io_status(op(d.desc, d.ch, cases[c].offset, cases[c].blocks, on_done,
+					  res)),
+			     0);
 		cr_assert_eq(do_read(&d, buf, size, 0, BLOCKS), 0);
 		for (size_t i = 0; i < size; i++)
-			cr_assert_eq(buf[i], i >= from && i < to ? 0 : 0xab, "case %zu byte %zu", c, i);
+			cr_assert_eq(buf[i], i >= from && i < to ? 0 : 0xab, "case %zu byte %zu", c,
+				     i);
 	}
 	free(buf);
 }
@@ -138,8 +147,8 @@ Test(bdev_malloc, compare_and_copy)
 	struct plx_bdev_geometry g = geometry(512, 0, false, PLX_BDEV_DIF_NONE);
 	struct dev d = make(&g);
 	uint8_t a[5 * 512], b[5 * 512];
-	struct iovec iov[2] = {{a, 700}, {a + 700, sizeof(a) - 700}};
-	struct plx_bdev_rw c = {.iov = iov, .iovcnt = 2, .offset = 100, .blocks = 5};
+	struct iovec iov[2] = { { a, 700 }, { a + 700, sizeof(a) - 700 } };
+	struct plx_bdev_rw c = { .iov = iov, .iovcnt = 2, .offset = 100, .blocks = 5 };
 
 	fill(a, sizeof(a), 1);
 	cr_assert_eq(do_write(&d, a, sizeof(a), 10, 5), 0);
@@ -157,15 +166,27 @@ Test(bdev_malloc, compare_and_write_writes_only_on_equality)
 {
 	struct plx_bdev_geometry g = geometry(512, 0, false, PLX_BDEV_DIF_NONE);
 	struct dev d = make(&g);
-	uint8_t old[1024] = {0}, new[1024], back[1024];
-	struct iovec c[2] = {{old, 100}, {old + 100, 924}}, w = {new, 1024};
+	uint8_t old[1024] = { 0 }, new[1024], back[1024];
+	struct iovec c[2] = { { old, 100 }, { old + 100, 924 } }, w = { new, 1024 };
+
+	struct iovec shorter = { old, 512 };
+	struct result never = { 0 };
 
 	fill(new, sizeof(new), 9);
-	cr_assert_eq(io_status(plx_bdev_compare_and_write(d.desc, d.ch, c, 2, &w, 1, 7, 2, on_done, res)), 0);
+	cr_assert_eq(plx_bdev_compare_and_write(d.desc, d.ch, &shorter, 1, &w, 1, 7, 2, on_done,
+						&never),
+		     -EINVAL);
+	cr_assert_eq(plx_bdev_compare_and_write(d.desc, d.ch, c, 2, &shorter, 1, 7, 2, on_done,
+						&never),
+		     -EINVAL);
+	cr_assert_eq(io_status(plx_bdev_compare_and_write(d.desc, d.ch, c, 2, &w, 1, 7, 2, on_done,
+							  res)),
+		     0);
 	cr_assert_eq(do_read(&d, back, 1024, 7, 2), 0);
 	cr_assert_eq(memcmp(back, new, 1024), 0);
 	memset(new, 0, sizeof(new));
-	cr_assert_eq(io_status(plx_bdev_compare_and_write(d.desc, d.ch, c, 2, &w, 1, 7, 2, on_done, res)),
+	cr_assert_eq(io_status(plx_bdev_compare_and_write(d.desc, d.ch, c, 2, &w, 1, 7, 2, on_done,
+							  res)),
 		     PLX_BDEV_ST_MISCOMPARE);
 	memcpy(old, back, sizeof(old));
 	cr_assert_eq(do_read(&d, back, 1024, 7, 2), 0);
@@ -179,10 +200,10 @@ Test(bdev_malloc, separate_metadata_is_stored_with_its_block)
 	struct plx_bdev_geometry g = geometry(512, 16, false, PLX_BDEV_DIF_NONE);
 	struct dev d = make(&g);
 	uint8_t data[4 * 512], md[4 * 16], data2[4 * 512], md2[4 * 16];
-	struct iovec iov = {data, sizeof(data)};
-	struct plx_bdev_rw w = {.iov = &iov, .iovcnt = 1, .offset = 20, .blocks = 4, .md = md};
+	struct iovec iov = { data, sizeof(data) };
+	struct plx_bdev_rw w = { .iov = &iov, .iovcnt = 1, .offset = 20, .blocks = 4, .md = md };
 	struct plx_bdev_rw r = w;
-	struct result never = {0};
+	struct result never = { 0 };
 
 	fill(data, sizeof(data), 1);
 	fill(md, sizeof(md), 2);
@@ -208,9 +229,9 @@ Test(bdev_malloc, interleaved_metadata_is_part_of_the_data)
 	struct plx_bdev_geometry g = geometry(512, 8, true, PLX_BDEV_DIF_NONE);
 	struct dev d = make(&g);
 	uint8_t a[3 * 520], b[3 * 520], md[24];
-	struct iovec iov = {a, sizeof(a)};
-	struct plx_bdev_rw w = {.iov = &iov, .iovcnt = 1, .offset = 1, .blocks = 3, .md = md};
-	struct result never = {0};
+	struct iovec iov = { a, sizeof(a) };
+	struct plx_bdev_rw w = { .iov = &iov, .iovcnt = 1, .offset = 1, .blocks = 3, .md = md };
+	struct result never = { 0 };
 
 	fill(a, sizeof(a), 4);
 	cr_assert_eq(do_write(&d, a, sizeof(a), 1, 3), 0);
@@ -237,32 +258,34 @@ struct pi_case {
 	size_t stride; /* bytes of a block in buf */
 };
 
-static void pi_init(struct pi_case *p, bool interleaved, bool first, uint32_t md_size, enum plx_bdev_dif dif)
+static void pi_init(struct pi_case *p, bool interleaved, bool first, uint32_t md_size,
+		    enum plx_bdev_dif dif)
 {
 	memset(p, 0, sizeof(*p));
 	p->g = geometry(512, md_size, interleaved, dif);
 	p->g.dif_first = first;
-	p->f = (struct plx_pi_format){.block_size = 512,
-				      .md_size = md_size,
-				      .interleaved = interleaved,
-				      .first = first,
-				      .type = (uint8_t)dif};
+	p->f = (struct plx_pi_format){ .block_size = 512,
+				       .md_size = md_size,
+				       .interleaved = interleaved,
+				       .first = first,
+				       .type = (uint8_t)dif };
 	p->stride = 512 + (interleaved ? md_size : 0);
-	p->iov = (struct iovec){p->buf, N * p->stride};
-	p->rw = (struct plx_bdev_rw){.iov = &p->iov,
-				     .iovcnt = 1,
-				     .offset = 77,
-				     .blocks = N,
-				     .md = interleaved ? NULL : p->md,
-				     .reftag = 77,
-				     .apptag = 0x1234,
-				     .appmask = 0xffff,
-				     .check = PLX_BDEV_CHECK_GUARD | PLX_BDEV_CHECK_APP | PLX_BDEV_CHECK_REF};
+	p->iov = (struct iovec){ p->buf, N * p->stride };
+	p->rw = (struct plx_bdev_rw){ .iov = &p->iov,
+				      .iovcnt = 1,
+				      .offset = 77,
+				      .blocks = N,
+				      .md = interleaved ? NULL : p->md,
+				      .reftag = 77,
+				      .apptag = 0x1234,
+				      .appmask = 0xffff,
+				      .check = PLX_BDEV_CHECK_GUARD | PLX_BDEV_CHECK_APP |
+					       PLX_BDEV_CHECK_REF };
 }
 
 static void pi_generate(struct pi_case *p)
 {
-	struct plx_pi_tags t = {.ref = p->rw.reftag, .app = p->rw.apptag};
+	struct plx_pi_tags t = { .ref = p->rw.reftag, .app = p->rw.apptag };
 
 	fill(p->buf, N * p->stride, 3);
 	cr_assert_eq(plx_pi_generate(&p->f, &p->iov, 1, p->rw.md, N, &t), 0);
@@ -270,7 +293,8 @@ static void pi_generate(struct pi_case *p)
 
 static struct plx_pi *pi_of(struct pi_case *p, unsigned block)
 {
-	uint8_t *md = p->g.md_interleaved ? p->buf + block * p->stride + 512 : p->md + block * p->g.md_size;
+	uint8_t *md = p->g.md_interleaved ? p->buf + block * p->stride + 512
+					  : p->md + block * p->g.md_size;
 
 	return (struct plx_pi *)(md + (p->g.dif_first ? 0 : p->g.md_size - 8));
 }
@@ -317,7 +341,8 @@ static void pi_checks(bool interleaved, bool first, uint32_t md_size, enum plx_b
 	cr_assert_eq(rw(&d, PLX_BDEV_VERIFY, &p.rw), PLX_BDEV_ST_APPTAG);
 	p.rw.apptag ^= 1;
 	p.rw.reftag++;
-	cr_assert_eq(rw(&d, PLX_BDEV_READ, &p.rw), dif == PLX_BDEV_DIF_TYPE3 ? 0 : PLX_BDEV_ST_REFTAG);
+	cr_assert_eq(rw(&d, PLX_BDEV_READ, &p.rw),
+		     dif == PLX_BDEV_DIF_TYPE3 ? 0 : PLX_BDEV_ST_REFTAG);
 	p.rw.check = PLX_BDEV_CHECK_GUARD;
 	cr_assert_eq(rw(&d, PLX_BDEV_READ, &p.rw), 0);
 	p.rw.reftag--;
@@ -456,7 +481,7 @@ Test(bdev_malloc, null_devices_invent_metadata_that_passes)
 {
 	for (int interleaved = 0; interleaved < 2; interleaved++) {
 		static struct pi_case p;
-		struct plx_pi_tags t = {.ref = 77, .app = 0x1234, .appmask = 0xffff, .check = 7};
+		struct plx_pi_tags t = { .ref = 77, .app = 0x1234, .appmask = 0xffff, .check = 7 };
 		struct dev d;
 
 		pi_init(&p, interleaved, false, 8, PLX_BDEV_DIF_TYPE1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/unit/test_bdev_split.c - I/O that the device cannot take as it is: cut, bounced, emulated; against a shadow
+ * tests/unit/test_bdev_split.c - I/O that the device cannot take as it is: cut, bounced, emulated;
+ * against a shadow
  */
 #include <errno.h>
 
@@ -17,7 +18,7 @@ struct picky {
 	struct plx_bdev bdev;
 	uint8_t data[BLOCKS * BLOCK];
 	uint32_t native;
-	bool later;    /* complete from picky_poll(), in random order, not at once */
+	bool later; /* complete from picky_poll(), in random order, not at once */
 	uint64_t rng;
 	struct plx_bdev_io *queue[10000];
 	int queued, seen, most;
@@ -118,7 +119,8 @@ static const struct plx_bdev_ops picky_ops = {
 	.supports = picky_supports,
 };
 
-static struct picky *picky_create(uint32_t max, uint32_t boundary, uint32_t segments, uint32_t align)
+static struct picky *picky_create(uint32_t max, uint32_t boundary, uint32_t segments,
+				  uint32_t align)
 {
 	struct picky *p = calloc(1, sizeof(*p));
 
@@ -148,7 +150,7 @@ static struct picky *picky_create(uint32_t max, uint32_t boundary, uint32_t segm
 /* Cuts @len bytes of @buf into iovecs at random places; @grain: of addresses and lengths, mostly */
 static int random_iovs(struct iovec *iov, uint8_t *buf, size_t len, uint64_t *rng)
 {
-	static const size_t grains[] = {1, 4, 64, 512, 4096, 65536};
+	static const size_t grains[] = { 1, 4, 64, 512, 4096, 65536 };
 	size_t grain = grains[rnd(rng) % 6];
 	int n = 0;
 
@@ -157,7 +159,7 @@ static int random_iovs(struct iovec *iov, uint8_t *buf, size_t len, uint64_t *rn
 
 		if (piece > len || n == MAX_IOV - 1)
 			piece = len;
-		iov[n++] = (struct iovec){buf, piece};
+		iov[n++] = (struct iovec){ buf, piece };
 		buf += piece;
 		len -= piece;
 	}
@@ -171,7 +173,7 @@ static void one_round(struct dev *d, uint8_t *shadow, uint64_t *rng)
 	uint8_t *buf = mem + rnd(rng) % 4096 / 4 * 4, *at = shadow + offset * BLOCK;
 	size_t len = blocks * BLOCK;
 	struct iovec iov[MAX_IOV];
-	struct plx_bdev_rw rw = {.iov = iov, .offset = offset, .blocks = blocks};
+	struct plx_bdev_rw rw = { .iov = iov, .offset = offset, .blocks = blocks };
 	int n = random_iovs(iov, buf, len, rng);
 
 	rw.iovcnt = n;
@@ -179,7 +181,8 @@ static void one_round(struct dev *d, uint8_t *shadow, uint64_t *rng)
 	case 0:
 	case 1:
 		memset(mem, 0xee, sizeof(mem));
-		cr_assert_eq(io_status(plx_bdev_readv(d->desc, d->ch, iov, n, offset, blocks, on_done, res)),
+		cr_assert_eq(io_status(plx_bdev_readv(d->desc, d->ch, iov, n, offset, blocks,
+						      on_done, res)),
 			     0);
 		cr_assert_eq(memcmp(buf, at, len), 0);
 		cr_assert(buf == mem || buf[-1] == 0xee);
@@ -188,28 +191,32 @@ static void one_round(struct dev *d, uint8_t *shadow, uint64_t *rng)
 	case 2:
 	case 3:
 		fill(buf, len, rnd(rng));
-		cr_assert_eq(io_status(plx_bdev_writev(d->desc, d->ch, iov, n, offset, blocks, on_done, res)),
+		cr_assert_eq(io_status(plx_bdev_writev(d->desc, d->ch, iov, n, offset, blocks,
+						       on_done, res)),
 			     0);
 		memcpy(at, buf, len);
 		break;
 	case 4:
 		memcpy(buf, at, len);
-		cr_assert_eq(
-			io_status(plx_bdev_rw_ext(d->desc, d->ch, PLX_BDEV_COMPARE, &rw, on_done, res)), 0);
+		cr_assert_eq(io_status(plx_bdev_rw_ext(d->desc, d->ch, PLX_BDEV_COMPARE, &rw,
+						       on_done, res)),
+			     0);
 		buf[rnd(rng) % len] ^= 1;
-		cr_assert_eq(
-			io_status(plx_bdev_rw_ext(d->desc, d->ch, PLX_BDEV_COMPARE, &rw, on_done, res)),
-			PLX_BDEV_ST_MISCOMPARE);
+		cr_assert_eq(io_status(plx_bdev_rw_ext(d->desc, d->ch, PLX_BDEV_COMPARE, &rw,
+						       on_done, res)),
+			     PLX_BDEV_ST_MISCOMPARE);
 		break;
 	default:
-		cr_assert_eq(io_status(plx_bdev_write_zeroes(d->desc, d->ch, offset, blocks, on_done, res)),
+		cr_assert_eq(io_status(plx_bdev_write_zeroes(d->desc, d->ch, offset, blocks,
+							     on_done, res)),
 			     0);
 		memset(at, 0, len);
 	}
 	cr_assert_eq(memcmp(picky->data, shadow, sizeof(picky->data)), 0);
 }
 
-static void property(uint32_t max, uint32_t boundary, uint32_t segments, uint32_t align, uint64_t seed)
+static void property(uint32_t max, uint32_t boundary, uint32_t segments, uint32_t align,
+		     uint64_t seed)
 {
 	struct picky *p = picky_create(max, boundary, segments, align);
 	uint8_t *shadow = calloc(1, sizeof(p->data));
@@ -318,8 +325,8 @@ Test(bdev_split, requests_that_are_cut_need_no_more_objects_than_others)
 {
 	struct picky *p = picky_create(1, 0, 0, 0);
 	struct dev d = dev_open("P");
-	struct iovec iov = {big, 8 * BLOCK};
-	struct result r = {0};
+	struct iovec iov = { big, 8 * BLOCK };
+	struct result r = { 0 };
 	int n = 0, rc;
 
 	/* all that there are: their children find none left */
@@ -350,7 +357,7 @@ Test(bdev_split, copy_is_emulated_through_a_buffer)
 Test(bdev_split, overlapping_copies_are_refused)
 {
 	struct dev d;
-	struct result r = {0};
+	struct result r = { 0 };
 
 	picky_create(0, 0, 0, 0);
 	d = dev_open("P");
@@ -364,9 +371,10 @@ Test(bdev_split, verify_reads_and_reports)
 {
 	struct picky *p = picky_create(4, 0, 0, 0);
 	struct dev d = dev_open("P");
-	struct plx_bdev_rw rw = {.offset = 0, .blocks = BLOCKS};
+	struct plx_bdev_rw rw = { .offset = 0, .blocks = BLOCKS };
 
-	cr_assert_eq(io_status(plx_bdev_rw_ext(d.desc, d.ch, PLX_BDEV_VERIFY, &rw, on_done, res)), 0);
+	cr_assert_eq(io_status(plx_bdev_rw_ext(d.desc, d.ch, PLX_BDEV_VERIFY, &rw, on_done, res)),
+		     0);
 	p->fail_at = 300;
 	cr_assert_eq(io_status(plx_bdev_rw_ext(d.desc, d.ch, PLX_BDEV_VERIFY, &rw, on_done, res)),
 		     PLX_BDEV_ST_READ_ERROR);
@@ -377,31 +385,36 @@ Test(bdev_split, compare_and_write_is_emulated_with_exclusive_access)
 	struct picky *p = picky_create(2, 0, 0, 0);
 	struct dev d = dev_open("P");
 	static uint8_t old[8 * BLOCK], new[8 * BLOCK], other[8 * BLOCK];
-	struct iovec c = {old, sizeof(old)}, w = {new, sizeof(new)}, o = {other, sizeof(other)};
-	struct result caw = {0}, meanwhile = {0};
+	struct iovec c = { old, sizeof(old) }, w = { new, sizeof(new) },
+		     o = { other, sizeof(other) };
+	struct result caw = { 0 }, meanwhile = { 0 };
 
 	fill(old, sizeof(old), 1);
 	fill(new, sizeof(new), 2);
 	fill(other, sizeof(other), 3);
 	memcpy(p->data + 10 * BLOCK, old, sizeof(old));
 	p->later = true;
-	cr_assert_eq(plx_bdev_compare_and_write(d.desc, d.ch, &c, 1, &w, 1, 10, 8, on_done, &caw), 0);
-	/* a write in the middle of it waits: it can come neither between comparison and write, nor be lost */
+	cr_assert_eq(plx_bdev_compare_and_write(d.desc, d.ch, &c, 1, &w, 1, 10, 8, on_done, &caw),
+		     0);
+	/* a write in the middle of it waits: it can come neither between comparison and write, nor
+	 * be lost */
 	cr_assert_eq(plx_bdev_writev(d.desc, d.ch, &o, 1, 10, 8, on_done, &meanwhile), 0);
 	wait_for(caw.calls && meanwhile.calls);
 	cr_assert_eq(caw.status, 0);
 	cr_assert_eq(memcmp(p->data + 10 * BLOCK, other, sizeof(other)), 0);
 
-	cr_assert_eq(io_status(plx_bdev_compare_and_write(d.desc, d.ch, &c, 1, &w, 1, 10, 8, on_done, res)),
+	cr_assert_eq(io_status(plx_bdev_compare_and_write(d.desc, d.ch, &c, 1, &w, 1, 10, 8,
+							  on_done, res)),
 		     PLX_BDEV_ST_MISCOMPARE);
 	cr_assert_eq(memcmp(p->data + 10 * BLOCK, other, sizeof(other)), 0);
 	/* many at once: one after the other, and exactly one of them finds what it expects */
-	struct result many[20] = {{0}};
-	struct iovec co = {other, sizeof(other)};
+	struct result many[20] = { { 0 } };
+	struct iovec co = { other, sizeof(other) };
 	int won = 0;
 
 	for (int i = 0; i < 20; i++)
-		cr_assert_eq(plx_bdev_compare_and_write(d.desc, d.ch, &co, 1, &w, 1, 10, 8, on_done, &many[i]),
+		cr_assert_eq(plx_bdev_compare_and_write(d.desc, d.ch, &co, 1, &w, 1, 10, 8, on_done,
+							&many[i]),
 			     0);
 	for (int i = 0; i < 20; i++) {
 		wait_for(many[i].calls);

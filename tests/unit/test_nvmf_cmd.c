@@ -416,7 +416,8 @@ Test(trouble, commands_wait_for_io_objects_of_the_block_layer, .fini = fini)
 	struct plx_bdev_stat stat;
 	struct plx_nvme_cmd cmd;
 	struct plx_nvme_cpl cpl;
-	uint32_t ok = 0;
+	uint32_t ok = 0, aborted = 0;
+	uint16_t last = 0;
 
 	start(&(struct host_opts){ .max_io_queues = 4, .max_queue_size = depth });
 	cr_assert_eq(plx_bdev_null_create("base", &g, NULL), 0);
@@ -433,17 +434,22 @@ Test(trouble, commands_wait_for_io_objects_of_the_block_layer, .fini = fini)
 				  : i % 3 == 1 ? nvme_cmd_flush
 					       : nvme_cmd_write_zeroes;
 			cmd.cdw12 = i % 3 == 0 ? PLX_NVME_RW_FUA : 0;
-			host_push(&h, q, &cmd);
+			last = host_push(&h, q, &cmd);
 		}
 		host_ring(&h, q);
 	}
+	/* one that waits has no I/O yet: it ends when its turn comes */
+	plx_thread_poll(h.thread);
+	abort_cmd(1 + queues, last);
 	for (uint16_t q = 2; q < 2 + queues; q++) {
 		for (uint32_t i = 0; i < depth - 1; i++) {
 			cpl = host_wait(&h, q);
+			aborted += host_status(&cpl) == ST_GENERIC(NVME_SC_ABORT_REQ);
 			ok += cpl.status != HOST_TIMEOUT && host_status(&cpl) == 0;
 		}
 	}
-	cr_expect_eq(ok, queues * (depth - 1));
+	cr_expect_eq(ok, queues * (depth - 1) - 1);
+	cr_expect_eq(aborted, 1);
 	memset(&stat, 0, sizeof stat);
 	plx_bdev_get_stat(plx_bdev_by_name("slow"), keep_stat, &stat);
 	host_idle(&h);

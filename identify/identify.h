@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * identify/identify.h - what the files of plx-identify share
+ *
+ * What was asked for is read from the controller as a whole (read.c), then printed (text.c,
+ * json.c), both by the same tables of fields (fields_*.c, features.c), with the words of words.c.
+ */
+#ifndef IDENTIFY_H
+#define IDENTIFY_H
+
+#include <pollux/nvme.h>
+#include <stdio.h>
+
+/* ---- what can be shown, in the order in which it is read and printed ---- */
+
+enum id_what {
+	ID_CTRL,
+	ID_REGISTERS,
+	ID_NS,
+	ID_DESCS,
+	ID_SMART,
+	ID_ERROR,
+	ID_FW,
+	ID_EFFECTS,
+	ID_CHANGED_NS,
+	ID_SUPPORTED_LOGS,
+	ID_FEATURES, /* last: asking for one that is not there adds to the error log */
+	ID_WHATS,
+};
+#define ID_ALL ((1u << ID_WHATS) - 1)
+
+struct id_what_info {
+	const char *name; /* on the command line */
+	const char *key; /* nvme-cli's command; another name on the command line, and in JSON */
+	const char *title;
+	bool per_ns;
+	uint32_t len; /* bytes of the page; 0: depends */
+};
+extern const struct id_what_info id_whats[ID_WHATS];
+
+/* ---- what was read ---- */
+
+/* One page or, of ID_FEATURES, an array of struct id_feature_value; data is its id_dump's */
+struct id_item {
+	enum id_what what;
+	uint32_t nsid; /* 0: the controller's */
+	uint16_t status; /* of the command that read it; others than 0: no data */
+	void *data;
+	uint32_t len; /* bytes */
+};
+
+struct id_registers {
+	uint64_t cap;
+	uint32_t vs;
+};
+
+/* Everything about one controller; made by id_read(), freed by id_dump_free() */
+struct id_dump {
+	char name[264]; /* of the device, as nvme-cli has "nvme0" */
+	uint64_t cap;
+	struct nvme_id_ctrl ctrl;
+	struct id_item *items;
+	uint32_t nitems;
+};
+
+/**
+ * id_read - read @what (a bit for each enum id_what) of the controller
+ * @nsid: namespace; 0 for all active ones
+ * Return: 0, even where the controller refused something: see the items' status; -errno.
+ */
+int id_read(struct plx_nvme_ctrlr *c, uint32_t what, uint32_t nsid, struct id_dump *dump);
+void id_dump_free(struct id_dump *dump);
+/** id_not_supported - a status that only says that the controller has no such thing */
+bool id_not_supported(uint16_t status);
+
+/* ---- fields ---- */
+
+/* What words need beyond the value */
+struct id_context {
+	uint64_t cap;
+	uint32_t block; /* data bytes of a logical block; 0 unknown */
+	uint8_t nsfeat; /* of the namespace */
+	bool names; /* its JSON names are the specification's abbreviations: worth a column */
+};
+
+#define ID_WORDS 96
+/** id_say - a value in words, at most ID_WORDS with the end */
+typedef void (*id_say)(const struct id_context *x, uint64_t v, char *out);
+
+/* Bits of a value: yes or no, a word for each value, or what @say says */
+struct id_bits {
+	uint8_t lo, width;
+	const char *label;
+	const char *const *words; /* by value, NULL at the end */
+	id_say say;
+	const char *json; /* its name in JSON; NULL: not there */
+};
+
+enum id_kind {
+	ID_UINT, /* little-endian, 1 to 8 bytes */
+	ID_UINT128,
+	ID_ASCII, /* ends at a NUL, or with the field; padded with blanks */
+	ID_HEX, /* bytes in their order */
+	ID_UUID,
+	ID_GROUP, /* no field: a title */
+};
+
+struct id_field {
+	const char *json; /* nvme-cli's name of it; NULL: not in JSON */
+	const char *label;
+	uint16_t off, len; /* bytes */
+	enum id_kind kind;
+	id_say say;
+	const struct id_bits *bits; /* width 0 at the end */
+	bool hide_zero;
+	bool plain_zero; /* the bits of 0 mean nothing */
+};
+
+struct id_table {
+	const struct id_field *fields;
+	uint32_t n;
+};
+extern const struct id_table id_ctrl_table, id_ns_table, id_smart_table, id_error_table;
+extern const struct id_bits id_cap_bits[], id_effects_bits[];
+
+#define ID_LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define ID_BITS(...) ((const struct id_bits[]){ __VA_ARGS__, { 0 } })
+#define ID_TABLE(fields)                                                                           \
+	{                                                                                          \
+		fields, sizeof(fields) / sizeof((fields)[0])                                       \
+	}
+#define ID_PLACE(type, m) offsetof(struct type, m), sizeof(((struct type *)0)->m)
+
+uint64_t id_uint(const void *data, uint32_t len);
+/** id_text128 - in decimal; @out of 40 bytes. Return: @out */
+char *id_text128(const void *data, char *out);
+/** id_ascii - without blanks at the end, '?' for what does not print; @out of @len + 1. Return:
+ *  @out */
+char *id_ascii(const void *data, uint32_t len, char *out);
+/** id_hex - @out of 2 * @len + 1. Return: @out */
+char *id_hex(const void *data, uint32_t len, char *out);
+/** id_uuid - @out of 37. Return: @out */
+char *id_uuid(const void *data, char *out);
+/** id_lbaf_index, id_lbaf_count - the format in use, and how many there are, at most 64 */
+uint32_t id_lbaf_index(const struct nvme_id_ns *ns);
+uint32_t id_lbaf_count(const struct nvme_id_ns *ns);
+
+/** id_next_desc - step through the descriptors of ID_DESCS. @at: 0 to start. Return: NULL at the
+ *  end */
+const struct nvme_ns_id_desc *id_next_desc(const struct id_item *item, uint32_t *at);
+
+/* ---- names ---- */
+
+const char *id_admin_name(uint8_t opcode);
+const char *id_io_name(uint8_t opcode); /* NVM and zoned command sets */
+const char *id_log_name(uint8_t lid);
+
+/* ---- features ---- */
+
+#define ID_FEATURE_DATA 4096
+
+struct id_feature {
+	uint8_t fid;
+	bool per_ns;
+	uint16_t data; /* bytes of its data structure */
+	uint32_t cdw11;
+	const char *name;
+	const struct id_bits *bits; /* of its value */
+	/* lines about the data structure, each printed with id_line() */
+	void (*say_data)(FILE *f, const void *data);
+};
+extern const struct id_feature id_features[];
+extern const uint32_t id_feature_count;
+
+enum { ID_CURRENT, ID_DEFAULT, ID_SAVED, ID_SUPPORTED, ID_SELECTS };
+
+struct id_feature_value {
+	const struct id_feature *feature;
+	uint32_t nsid; /* 0: the controller's */
+	uint16_t status; /* of reading the current value */
+	uint8_t known; /* a bit for each of ID_CURRENT and so on */
+	uint32_t value[ID_SELECTS];
+	uint32_t data_len;
+	uint8_t data[ID_FEATURE_DATA];
+};
+
+/* ---- words ---- */
+
+void say_hex(const struct id_context *x, uint64_t v, char *out);
+void say_plus_one(const struct id_context *x, uint64_t v, char *out);
+void say_bytes(const struct id_context *x, uint64_t v, char *out);
+void say_bytes_if(const struct id_context *x, uint64_t v, char *out); /* 0: not reported */
+void say_log2_bytes(const struct id_context *x, uint64_t v, char *out);
+void say_log2_pages(const struct id_context *x, uint64_t v, char *out); /* 2^v * 4 KiB */
+void say_4k(const struct id_context *x, uint64_t v, char *out);
+void say_64k(const struct id_context *x, uint64_t v, char *out);
+void say_mdts(const struct id_context *x, uint64_t v, char *out);
+void say_doorbell_stride(const struct id_context *x, uint64_t v, char *out);
+void say_kelvin(const struct id_context *x, uint64_t v, char *out);
+void say_kelvin_if(const struct id_context *x, uint64_t v, char *out); /* 0: not reported */
+void say_percent(const struct id_context *x, uint64_t v, char *out);
+void say_us(const struct id_context *x, uint64_t v, char *out); /* 0: not reported */
+void say_ms(const struct id_context *x, uint64_t v, char *out); /* 0: none */
+void say_100us(const struct id_context *x, uint64_t v, char *out); /* 0: none */
+void say_100ms(const struct id_context *x, uint64_t v, char *out); /* 0: none */
+void say_500ms(const struct id_context *x, uint64_t v, char *out);
+void say_seconds(const struct id_context *x, uint64_t v, char *out);
+void say_minutes(const struct id_context *x, uint64_t v, char *out);
+void say_hours(const struct id_context *x, uint64_t v, char *out);
+void say_version(const struct id_context *x, uint64_t v, char *out);
+void say_burst(const struct id_context *x, uint64_t v, char *out); /* 2^v commands, 7: no limit */
+void say_no_limit(const struct id_context *x, uint64_t v, char *out); /* 0: no limit */
+void say_none(const struct id_context *x, uint64_t v, char *out); /* 0: none */
+void say_blocks(const struct id_context *x, uint64_t v, char *out);
+void say_blocks_plus_one(const struct id_context *x, uint64_t v, char *out);
+void say_boundary(const struct id_context *x, uint64_t v, char *out); /* blocks, 0: none */
+void say_boundary_plus_one(const struct id_context *x, uint64_t v, char *out); /* 0: none */
+void say_own_atomic(const struct id_context *x, uint64_t v, char *out); /* by NSFEAT bit 1 */
+void say_preferred(const struct id_context *x, uint64_t v, char *out); /* by NSFEAT bit 4 */
+void say_data_units(const struct id_context *x, uint64_t v, char *out); /* of 512,000 bytes */
+void say_status(const struct id_context *x, uint64_t v, char *out);
+void say_type(const struct id_context *x, uint64_t v, char *out); /* of a controller */
+
+/* ---- printing ---- */
+
+/** id_line - one line of text: a name, what it is, its value; name "" for what belongs to the line
+ *  above, NULL for a line without names */
+void id_line(FILE *f, const char *name, const char *label, const char *value);
+/** id_print_text - all of it for people; @hex: with a dump of each page */
+void id_print_text(FILE *f, const struct id_dump *dump, bool hex);
+/** id_print_json - @single: the one thing asked for, as nvme-cli prints it; else an object by
+ *  nvme-cli's names of commands */
+void id_print_json(FILE *f, const struct id_dump *dump, uint32_t what, bool single);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * identify/main.c - plx-identify: from arguments to exit code
+ *
+ * The virtual controller runs inline, in the event loop of the thread that asks it.
+ */
+#include "identify/options.h"
+#include "plx_config.h"
+#include <errno.h>
+#include <pollux/nvmf.h>
+#include <pollux/thread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VIRTUAL_NAME "virtual"
+
+enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
+
+struct session {
+	const struct id_options *o;
+	struct plx_thread *thread;
+	struct plx_nvmf_device *device; /* the virtual controller, if that is what is shown */
+	struct plx_nvme_ctrlr *ctrlr;
+	char name[600]; /* the trid in full */
+};
+
+static int start_environment(const struct id_options *o)
+{
+	struct plx_env_opts opts;
+	int rc;
+
+	plx_env_opts_init(&opts);
+	opts.name = "plx-identify";
+	opts.mem_mb = o->mem_mb;
+	opts.no_huge = o->no_huge;
+	opts.pci = !o->use_virtual && o->trid.trtype == PLX_NVME_TR_PCIE;
+	rc = plx_env_init(&opts);
+	if (rc)
+		fprintf(stderr,
+			"plx-identify: no %zu MiB of memory to work with: %s: free some, or set "
+			"-s\n",
+			o->mem_mb, strerror(-rc));
+	return rc ? EXIT_FAILED : EXIT_OK;
+}
+
+static int open_virtual(struct session *s)
+{
+	char err[512];
+	int rc = plx_nvmf_device_create(s->o->virtual_spec, VIRTUAL_NAME, s->thread, &s->device,
+					err, sizeof(err));
+
+	if (!rc)
+		return EXIT_OK;
+	fprintf(stderr, "plx-identify: --virtual: %s\n", err);
+	return rc == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+}
+
+/* The driver says itself why it gave up, but not why it could not begin, as for lack of memory */
+static int attach(struct session *s)
+{
+	struct plx_nvme_trid trid = s->o->trid;
+	struct plx_nvme_ctrlr *c;
+	int rc;
+
+	if (s->o->use_virtual) {
+		memset(&trid, 0, sizeof(trid));
+		trid.trtype = PLX_NVME_TR_VIRTUAL;
+		strcpy(trid.traddr, VIRTUAL_NAME);
+	}
+	plx_nvme_trid_format(&trid, s->name, sizeof(s->name));
+	c = plx_nvme_connect_start(&trid, NULL);
+	if (!c) {
+		if (errno != EPROTONOSUPPORT && errno != ENODEV)
+			fprintf(stderr, "plx-identify: cannot attach '%s': %s\n", s->name,
+				strerror(errno));
+		return EXIT_FAILED;
+	}
+	while ((rc = plx_nvme_connect_poll(c)) == -EAGAIN)
+		plx_thread_poll(s->thread);
+	if (rc)
+		return EXIT_FAILED;
+	s->ctrlr = c;
+	return EXIT_OK;
+}
+
+/* "1, 2, 3 and 5 more" */
+static const char *list_namespaces(struct plx_nvme_ctrlr *c, char *out, size_t len)
+{
+	uint32_t listed = 0, more = 0;
+	int n = 0;
+
+	for (uint32_t nsid = 0; (nsid = plx_nvme_ctrlr_next_ns(c, nsid));) {
+		if (listed++ < 8)
+			n += snprintf(out + n, len - (size_t)n, "%s%u", n ? ", " : "", nsid);
+		else
+			more++;
+	}
+	if (more)
+		snprintf(out + n, len - (size_t)n, " and %u more", more);
+	return listed ? out : "none";
+}
+
+static bool asks_for_one(const struct id_options *o)
+{
+	return !(o->what & (o->what - 1));
+}
+
+/* Does what was asked for make sense with these namespaces? */
+static int check_namespaces(const struct session *s)
+{
+	const struct id_options *o = s->o;
+	uint32_t first = plx_nvme_ctrlr_next_ns(s->ctrlr, 0);
+	bool per_ns = asks_for_one(o) && id_whats[__builtin_ctz(o->what)].per_ns;
+	char list[160];
+
+	if (o->nsid && !plx_nvme_ctrlr_ns(s->ctrlr, o->nsid)) {
+		fprintf(stderr, "plx-identify: -n %u: no such active namespace: there are: %s\n",
+			o->nsid, list_namespaces(s->ctrlr, list, sizeof(list)));
+		return EXIT_USAGE;
+	}
+	if (o->nsid || !per_ns)
+		return EXIT_OK;
+	if (!first) {
+		fprintf(stderr, "plx-identify: '%s' has no active namespace\n", s->name);
+		return EXIT_FAILED;
+	}
+	if (o->json && plx_nvme_ctrlr_next_ns(s->ctrlr, first)) {
+		fprintf(stderr,
+			"plx-identify: %s as JSON is one namespace, and there are %s: choose with "
+			"-n, or have "
+			"all of them with 'ctrl %s'\n",
+			id_whats[__builtin_ctz(o->what)].name,
+			list_namespaces(s->ctrlr, list, sizeof(list)),
+			id_whats[__builtin_ctz(o->what)].name);
+		return EXIT_USAGE;
+	}
+	return EXIT_OK;
+}
+
+/* What the controller lacks is an error only where it was asked for by name */
+static int judge(const char *name, uint16_t status, bool named)
+{
+	bool lacks = id_not_supported(status);
+	char text[96];
+
+	if (!status || (lacks && !named))
+		return EXIT_OK;
+	fprintf(stderr, "plx-identify: %s: %s\n", name,
+		lacks ? "not supported by this controller"
+		      : plx_nvme_status_text(status, text, sizeof(text)));
+	return EXIT_FAILED;
+}
+
+static int judge_item(const struct id_options *o, const struct id_item *item)
+{
+	int rc = judge(id_whats[item->what].name, item->status, o->named);
+
+	if (item->what == ID_FEATURES) {
+		const struct id_feature_value *v = item->data;
+
+		for (uint32_t i = 0; i < item->len / sizeof(*v); i++)
+			rc |= judge(v[i].feature->name, v[i].status, false);
+	}
+	return rc;
+}
+
+static int show(const struct session *s)
+{
+	const struct id_options *o = s->o;
+	struct id_dump dump;
+	int rc = check_namespaces(s), result = EXIT_OK;
+
+	if (rc)
+		return rc;
+	rc = id_read(s->ctrlr, o->what, o->nsid, &dump);
+	if (rc) {
+		/* a controller that has failed has been reported by the driver */
+		if (!*plx_nvme_ctrlr_failure(s->ctrlr))
+			fprintf(stderr, "plx-identify: '%s' cannot be read: %s\n", s->name,
+				strerror(-rc));
+		id_dump_free(&dump);
+		return EXIT_FAILED;
+	}
+	if (o->json)
+		id_print_json(stdout, &dump, o->what, asks_for_one(o));
+	else
+		id_print_text(stdout, &dump, o->hex);
+	for (uint32_t i = 0; i < dump.nitems; i++)
+		result |= judge_item(o, &dump.items[i]);
+	id_dump_free(&dump);
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "plx-identify: cannot write to standard output: %s\n",
+			strerror(errno));
+		result = EXIT_FAILED;
+	}
+	return result;
+}
+
+static int run(const struct id_options *o)
+{
+	struct session s = { .o = o };
+	int rc = start_environment(o);
+
+	if (rc)
+		return rc;
+	s.thread = plx_thread_create("identify");
+	if (!s.thread) {
+		fprintf(stderr, "plx-identify: out of memory\n");
+		plx_env_fini();
+		return EXIT_FAILED;
+	}
+	plx_thread_enter(s.thread);
+	if (o->use_virtual)
+		rc = open_virtual(&s);
+	if (!rc)
+		rc = attach(&s);
+	if (!rc)
+		rc = show(&s);
+	plx_nvme_disconnect(s.ctrlr);
+	if (s.device)
+		plx_nvmf_device_destroy(s.device);
+	plx_thread_enter(NULL);
+	plx_thread_destroy(s.thread);
+	plx_env_fini();
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct id_options o;
+	char err[512];
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, and said */
+	rc = id_options_parse(&o, argc, argv, err, sizeof(err));
+	if (rc < 0) {
+		fprintf(stderr, "plx-identify: %s\n", err);
+		return EXIT_USAGE;
+	}
+	if (rc == ID_RUN)
+		return run(&o);
+	if (rc == ID_HELP)
+		id_options_help(stdout);
+	else
+		printf("plx-identify %s\n", PLX_VERSION);
+	return fflush(stdout) ? EXIT_FAILED : EXIT_OK;
+}
