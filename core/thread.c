@@ -141,7 +141,9 @@ struct plx_thread *plx_thread_create(const char *name)
 	}
 	t = mem;
 	memset(t, 0, INBOX_OFFSET);
-	if (rte_ring_init(inbox(t), "pollux_inbox", INBOX_SLOTS, RING_F_SC_DEQ)) {
+	/* relaxed tail: a sender that is preempted halfway does not keep the others spinning */
+	if (rte_ring_init(inbox(t), "pollux_inbox", INBOX_SLOTS,
+			  RING_F_MP_RTS_ENQ | RING_F_SC_DEQ)) {
 		free(t);
 		errno = ENOMEM;
 		return NULL;
@@ -218,7 +220,7 @@ int plx_thread_send(struct plx_thread *t, plx_msg_fn fn, void *arg)
 
 	tsan_release(r);
 	ring_enter();
-	rc = rte_ring_mp_enqueue_elem(r, &m, sizeof(m));
+	rc = rte_ring_enqueue_elem(r, &m, sizeof(m));
 	ring_leave();
 	return rc ? -ENOSPC : 0;
 }

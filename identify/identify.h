@@ -114,6 +114,7 @@ struct id_field {
 	const struct id_bits *bits; /* width 0 at the end */
 	bool hide_zero;
 	bool plain_zero; /* the bits of 0 mean nothing */
+	bool preferred; /* of a namespace: not there unless NSFEAT bit 4 says so */
 };
 
 struct id_table {

@@ -116,8 +116,13 @@ static void field(struct json *j, const struct id_field *f, const uint8_t *page)
 static void table(struct json *j, const struct id_table *t, const void *page)
 {
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (t->fields[i].json)
-			field(j, &t->fields[i], page);
+		const struct id_field *f = &t->fields[i];
+
+		if (f->preferred &&
+		    !(((const struct nvme_id_ns *)page)->nsfeat & NVME_NS_FEAT_IO_OPT))
+			continue;
+		if (f->json)
+			field(j, f, page);
 	}
 }
 

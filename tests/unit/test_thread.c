@@ -132,7 +132,7 @@ Test(message, a_message_may_send_to_its_own_thread)
 	cr_assert_eq(n_logged, 101);
 }
 
-enum { PRODUCERS = 3, PER_PRODUCER = 50000 };
+enum { PRODUCERS = 3, PER_PRODUCER = 20000 };
 
 struct letter {
 	unsigned producer;
