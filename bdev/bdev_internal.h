@@ -19,6 +19,8 @@
 /* I/O objects of a channel: more than any queue of a sensible depth; untouched ones cost no
  * memory */
 #define BDEV_POOL_SIZE 2048
+/* more of them that only Abort and Reset may take: they have to work when everything else hangs */
+#define BDEV_RESERVE 32
 /* of the buffer through which unaligned or emulated I/O goes, unless a block is larger */
 #define BDEV_BOUNCE_BYTES (128u << 10)
 
@@ -106,6 +108,7 @@ struct plx_bdev_channel {
 
 	struct plx_bdev *bdev;
 	struct plx_bdev_io *pool;
+	struct plx_bdev_io *reserve; /* free objects of the reserve */
 	uint32_t carved; /* pool objects that have been used at least once */
 	uint32_t refs; /* 0: dead, waits for its messages; under bdev_lock() */
 	uint32_t pins; /* messages on their way here; under bdev_lock() */
@@ -181,7 +184,8 @@ struct bdev_visit {
 void bdev_visit(struct bdev_visit *v, struct plx_bdev_internal *in);
 
 /* channel.c */
-struct plx_bdev_io *channel_carve(struct plx_bdev_channel *ch); /* a fresh object, or NULL */
+/* a fresh object, or NULL when @limit of the pool have been carved */
+struct plx_bdev_io *channel_carve(struct plx_bdev_channel *ch, uint32_t limit);
 void channel_refresh(struct plx_bdev_channel *ch); /* limits of the fast path, anew */
 void channel_defer(struct plx_bdev_channel *ch, struct plx_bdev_io *io);
 void channel_wake(struct plx_bdev_channel *ch);
@@ -191,6 +195,7 @@ uint32_t channel_in_flight(const struct plx_bdev_channel *ch);
 void channel_add_stat(const struct plx_bdev_channel *ch, struct plx_bdev_stat *sum);
 
 /* io.c */
+void io_put_rare(struct plx_bdev_channel *ch, struct plx_bdev_io *io); /* to the list it is of */
 void io_finish(struct plx_bdev_io *io); /* callback, then back to the pool */
 
 /** struct bdev_req - a submission before it has an I/O object */

@@ -26,11 +26,11 @@ void io_list_remove(struct bdev_io_list *l, struct plx_bdev_io *io)
 
 /* Objects are prepared one by one as the depth grows, so memory that no depth ever reached stays
  * untouched. */
-struct plx_bdev_io *channel_carve(struct plx_bdev_channel *ch)
+struct plx_bdev_io *channel_carve(struct plx_bdev_channel *ch, uint32_t limit)
 {
 	struct plx_bdev_io *io;
 
-	if (ch->carved == BDEV_POOL_SIZE)
+	if (ch->carved >= limit)
 		return NULL;
 	io = &ch->pool[ch->carved++];
 	memset(io, 0, sizeof(*io));
@@ -190,7 +190,8 @@ static struct plx_bdev_channel *channel_create(struct plx_bdev *b)
 	}
 	ch = memset(mem, 0, sizeof(*ch) + mch_size);
 	/* one object more, for resets */
-	if (posix_memalign(&mem, PLX_NO_SHARE, (BDEV_POOL_SIZE + 1) * sizeof(struct plx_bdev_io))) {
+	if (posix_memalign(&mem, PLX_NO_SHARE,
+			   (BDEV_POOL_SIZE + BDEV_RESERVE + 1) * sizeof(struct plx_bdev_io))) {
 		free(ch);
 		errno = ENOMEM;
 		return NULL;
@@ -207,7 +208,7 @@ static struct plx_bdev_channel *channel_create(struct plx_bdev *b)
 		b->max_segments && b->max_segments < INT32_MAX ? b->max_segments : INT32_MAX;
 	io_list_init(&ch->deferred);
 	io_list_init(&ch->held);
-	ch->reset_io = &ch->pool[BDEV_POOL_SIZE];
+	ch->reset_io = &ch->pool[BDEV_POOL_SIZE + BDEV_RESERVE];
 	rc = b->ops->channel_create ? b->ops->channel_create(b->ctx, ch->mch) : 0;
 	if (rc)
 		goto fail;

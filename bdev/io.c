@@ -138,6 +138,16 @@ static inline void io_put(struct plx_bdev_channel *ch, struct plx_bdev_io *io)
 	ch->free = io;
 }
 
+void io_put_rare(struct plx_bdev_channel *ch, struct plx_bdev_io *io)
+{
+	if (plx_unlikely(io >= ch->pool + BDEV_POOL_SIZE)) {
+		io->next = ch->reserve;
+		ch->reserve = io;
+	} else {
+		io_put(ch, io);
+	}
+}
+
 plx_noinline void io_finish(struct plx_bdev_io *io)
 {
 	struct plx_bdev_channel *ch = io->ch;
@@ -153,7 +163,7 @@ plx_noinline void io_finish(struct plx_bdev_io *io)
 	ch->guard--;
 	io->md = NULL;
 	io->status = 0;
-	io_put(ch, io);
+	io_put_rare(ch, io);
 	if (drain && --ch->draining == 0)
 		excl_drained(ch);
 	if (ch->guard & GUARD_WAITERS)

@@ -80,13 +80,32 @@ static int req_check(const struct plx_bdev_desc *d, struct plx_bdev_channel *ch,
 	}
 }
 
-struct plx_bdev_io *req_io(struct plx_bdev_channel *ch, const struct bdev_req *r)
+/* Abort and Reset may dip into the reserve */
+static struct plx_bdev_io *io_get(struct plx_bdev_channel *ch, enum plx_bdev_io_type type)
 {
+	bool rescue = type == PLX_BDEV_ABORT || type == PLX_BDEV_RESET;
 	struct plx_bdev_io *io = ch->free;
 
-	if (io)
+	if (io) {
 		ch->free = io->next;
-	else if (!(io = channel_carve(ch)))
+		return io;
+	}
+	io = channel_carve(ch, BDEV_POOL_SIZE);
+	if (io || !rescue)
+		return io;
+	io = ch->reserve;
+	if (io) {
+		ch->reserve = io->next;
+		return io;
+	}
+	return channel_carve(ch, BDEV_POOL_SIZE + BDEV_RESERVE);
+}
+
+struct plx_bdev_io *req_io(struct plx_bdev_channel *ch, const struct bdev_req *r)
+{
+	struct plx_bdev_io *io = io_get(ch, r->type);
+
+	if (!io)
 		return NULL;
 	io->iov = r->iov;
 	io->iovcnt = r->iovcnt;
@@ -117,8 +136,7 @@ static void req_undo(struct plx_bdev_channel *ch, struct plx_bdev_io *io)
 	ch->rare -= io->type > PLX_BDEV_WRITE;
 	io->state = IO_DONE;
 	io->md = NULL;
-	io->next = ch->free;
-	ch->free = io;
+	io_put_rare(ch, io);
 }
 
 void io_run(struct plx_bdev_io *io)

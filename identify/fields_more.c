@@ -5,6 +5,9 @@
  */
 #include "identify/identify.h"
 
+/* Of a namespace identification descriptor: type, length, two reserved bytes (§5.17.2.3) */
+#define DESC_HEADER 4u
+
 #define GROUP(title)                                                                               \
 	{                                                                                          \
 		.label = title, .kind = ID_GROUP                                                   \
@@ -105,18 +108,18 @@ uint32_t id_lbaf_count(const struct nvme_id_ns *ns)
 	return ns->nlbaf < PLX_ARRAY_SIZE(ns->lbaf) ? ns->nlbaf + 1u : PLX_ARRAY_SIZE(ns->lbaf);
 }
 
-const struct nvme_ns_id_desc *id_next_desc(const struct id_item *item, uint32_t *at)
+bool id_next_desc(const struct id_item *item, uint32_t *at, struct id_desc *d)
 {
-	const struct nvme_ns_id_desc *d;
+	const uint8_t *page = item->data;
 
 	/* a length of 0 ends the list; one that leads out of the page does too */
-	if (*at + sizeof(*d) > item->len)
-		return NULL;
-	d = (const struct nvme_ns_id_desc *)((const uint8_t *)item->data + *at);
-	if (!d->nidl || *at + sizeof(*d) + d->nidl > item->len)
-		return NULL;
-	*at += (uint32_t)sizeof(*d) + d->nidl;
-	return d;
+	if (*at + DESC_HEADER > item->len)
+		return false;
+	*d = (struct id_desc){
+		.loc = *at, .type = page[*at], .len = page[*at + 1], .id = page + *at + DESC_HEADER
+	};
+	*at += DESC_HEADER + d->len;
+	return d->len && *at <= item->len;
 }
 
 /* ---- SMART / Health Information ---- */

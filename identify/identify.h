@@ -146,9 +146,15 @@ char *id_uuid(const void *data, char *out);
 uint32_t id_lbaf_index(const struct nvme_id_ns *ns);
 uint32_t id_lbaf_count(const struct nvme_id_ns *ns);
 
-/** id_next_desc - step through the descriptors of ID_DESCS. @at: 0 to start. Return: NULL at the
+/* A namespace identification descriptor, anywhere in its page: lengths may be odd */
+struct id_desc {
+	uint32_t loc; /* bytes from the start of the page */
+	uint8_t type, len;
+	const uint8_t *id;
+};
+/** id_next_desc - step through the descriptors of ID_DESCS. @at: 0 to start. Return: false at the
  *  end */
-const struct nvme_ns_id_desc *id_next_desc(const struct id_item *item, uint32_t *at);
+bool id_next_desc(const struct id_item *item, uint32_t *at, struct id_desc *d);
 
 /* ---- names ---- */
 

@@ -186,44 +186,44 @@ static void ns(struct json *j, const char *key, const struct nvme_id_ns *id, uin
 	close_(j, '}');
 }
 
-static void descriptor(struct json *j, const struct nvme_ns_id_desc *d, uint32_t loc)
+static void descriptor(struct json *j, const struct id_desc *d)
 {
 	char buf[2 * 255 + 1];
 
 	open_(j, NULL, '{');
-	number(j, "loc", loc);
-	number(j, "nidt", d->nidt);
-	number(j, "nidl", d->nidl);
-	if (d->nidt == NVME_NIDT_EUI64) {
+	number(j, "loc", d->loc);
+	number(j, "nidt", d->type);
+	number(j, "nidl", d->len);
+	if (d->type == NVME_NIDT_EUI64) {
 		text(j, "type", "eui64");
-		text(j, "eui64", id_hex(d->nid, d->nidl < 8 ? d->nidl : 8, buf));
-	} else if (d->nidt == NVME_NIDT_NGUID) {
+		text(j, "eui64", id_hex(d->id, d->len < 8 ? d->len : 8, buf));
+	} else if (d->type == NVME_NIDT_NGUID) {
 		text(j, "type", "nguid");
-		text(j, "nguid", id_hex(d->nid, d->nidl < 16 ? d->nidl : 16, buf));
-	} else if (d->nidt == NVME_NIDT_UUID && d->nidl >= 16) {
+		text(j, "nguid", id_hex(d->id, d->len < 16 ? d->len : 16, buf));
+	} else if (d->type == NVME_NIDT_UUID && d->len >= 16) {
 		text(j, "type", "uuid");
-		text(j, "uuid", id_uuid(d->nid, buf));
-	} else if (d->nidt == NVME_NIDT_CSI) {
-		snprintf(buf, sizeof(buf), "%#x", d->nid[0]);
+		text(j, "uuid", id_uuid(d->id, buf));
+	} else if (d->type == NVME_NIDT_CSI) {
+		snprintf(buf, sizeof(buf), "%#x", d->id[0]);
 		text(j, "type", "csi");
 		text(j, "csi", buf);
 	} else {
 		text(j, "type", "unknown");
-		text(j, "unknown", id_hex(d->nid, d->nidl, buf));
+		text(j, "unknown", id_hex(d->id, d->len, buf));
 	}
 	close_(j, '}');
 }
 
 static void descriptors(struct json *j, const char *key, const struct id_item *item, uint32_t nsid)
 {
-	const struct nvme_ns_id_desc *d;
+	struct id_desc d;
 
 	open_(j, key, '{');
 	if (nsid)
 		number(j, "nsid", nsid);
 	open_(j, "ns-descs", '[');
-	for (uint32_t at = 0; (d = id_next_desc(item, &at));)
-		descriptor(j, d, (uint32_t)((const uint8_t *)d - (const uint8_t *)item->data));
+	for (uint32_t at = 0; id_next_desc(item, &at, &d);)
+		descriptor(j, &d);
 	close_(j, ']');
 	close_(j, '}');
 }

@@ -236,27 +236,37 @@ static void ns(FILE *f, const struct id_context *x, const struct nvme_id_ns *id)
 		lba_format(f, &id->lbaf[i], i, i == used);
 }
 
+static const char *command_set(uint8_t csi)
+{
+	switch (csi) {
+	case NVME_CSI_NVM:
+		return "NVM";
+	case NVME_CSI_KV:
+		return "key value";
+	case NVME_CSI_ZNS:
+		return "zoned namespaces";
+	default:
+		return "unknown";
+	}
+}
+
 static void descriptors(FILE *f, const struct id_item *item)
 {
-	const struct nvme_ns_id_desc *d;
 	char words[2 * 255 + 1];
+	struct id_desc d;
 
 	fputc('\n', f);
-	for (uint32_t at = 0; (d = id_next_desc(item, &at));) {
-		if (d->nidt == NVME_NIDT_UUID && d->nidl >= 16)
-			id_line(f, "uuid", "UUID", id_uuid(d->nid, words));
-		else if (d->nidt == NVME_NIDT_CSI)
-			id_line(f, "csi", "Command set",
-				d->nid[0] == NVME_CSI_NVM   ? "NVM"
-				: d->nid[0] == NVME_CSI_KV  ? "key value"
-				: d->nid[0] == NVME_CSI_ZNS ? "zoned namespaces"
-							    : "unknown");
-		else if (d->nidt == NVME_NIDT_EUI64)
-			id_line(f, "eui64", "EUI-64", id_hex(d->nid, d->nidl, words));
-		else if (d->nidt == NVME_NIDT_NGUID)
-			id_line(f, "nguid", "NGUID", id_hex(d->nid, d->nidl, words));
+	for (uint32_t at = 0; id_next_desc(item, &at, &d);) {
+		if (d.type == NVME_NIDT_UUID && d.len >= 16)
+			id_line(f, "uuid", "UUID", id_uuid(d.id, words));
+		else if (d.type == NVME_NIDT_CSI)
+			id_line(f, "csi", "Command set", command_set(d.id[0]));
+		else if (d.type == NVME_NIDT_EUI64)
+			id_line(f, "eui64", "EUI-64", id_hex(d.id, d.len, words));
+		else if (d.type == NVME_NIDT_NGUID)
+			id_line(f, "nguid", "NGUID", id_hex(d.id, d.len, words));
 		else
-			id_line(f, "", "Unknown", id_hex(d->nid, d->nidl, words));
+			id_line(f, "", "Unknown", id_hex(d.id, d.len, words));
 	}
 }
 

@@ -56,7 +56,9 @@ scratch = plx.scratch()
 
 
 def identify(*args, **options):
-    return plx.run("plx-identify", *args, **options)
+    result = plx.run("plx-identify", *args, **options)
+    plx.check("runtime error" not in result.err, "undefined behaviour", result)
+    return result
 
 
 def shown(*args, virtual=SMALL):
@@ -205,6 +207,12 @@ def random_page(what, rng):
     return bytes(page)
 
 
+def page_printed(what, form, path):
+    result = plx.run("identify_pages", what, form, path).ok()
+    plx.equal(result.err, "", "standard error", result)
+    return result
+
+
 def test_json_of_random_pages_is_what_nvme_cli_prints():
     rng = random.Random(1)
     for what in NVME_CLI:
@@ -213,7 +221,7 @@ def test_json_of_random_pages_is_what_nvme_cli_prints():
             path = os.path.join(scratch.name, "page")
             with open(path, "wb") as file:
                 file.write(page)
-            ours = plx.run("identify_pages", what, "json", path).ok().json()
+            ours = page_printed(what, "json", path).json()
             theirs = nvme_cli(what, page, elpe=len(page) // 64 - 1 if what == "error" else None)
             same_as_nvme_cli(ours, theirs, what)
 
@@ -225,8 +233,8 @@ def test_no_page_is_too_strange_to_print():
             path = os.path.join(scratch.name, "page")
             with open(path, "wb") as file:
                 file.write(page if what == "error" else page[:4096])
-            plx.run("identify_pages", what, "json", path).ok().json()
-            text = plx.run("identify_pages", what, "text", path).ok().out
+            page_printed(what, "json", path).json()
+            text = page_printed(what, "text", path).out
             plx.check(all(c.isprintable() or c == "\n" for c in text), f"{what}: control characters in the text")
 
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/unit/identify_pages.c - prints a page from a file as plx-identify prints one from a controller
+ * tests/unit/identify_pages.c - prints a page from a file as plx-identify prints one from a
+ * controller
  *
- * identify_pages WHAT json|text FILE; test_identify.py compares the JSON with nvme-cli's for the same
- * page.
+ * identify_pages WHAT json|text FILE; test_identify.py compares the JSON with nvme-cli's for the
+ * same page.
  */
 #include "identify/identify.h"
 #include <stdlib.h>

@@ -680,6 +680,31 @@ Test(bdev, reset_ends_what_hangs_and_lets_new_io_wait_meanwhile)
 	cr_assert_eq(later.status, 0);
 }
 
+Test(bdev, abort_and_reset_work_when_every_object_hangs)
+{
+	static char buf[512];
+	struct iovec iov = { buf, 512 };
+	struct manual m;
+	struct dev d;
+	struct result hung = { 0 }, none = { 0 };
+	int n;
+
+	manual_register(&m, NATIVE_ALL);
+	d = dev_open("Manual0");
+	for (int round = 0; round < 100; round++) {
+		hung.calls = 0;
+		n = submit_until_full(&d, &iov, &hung);
+		/* finds nothing, and gives back what it took from the reserve */
+		cr_assert_eq(io_status(plx_bdev_abort(d.desc, d.ch, &none, on_done, res)),
+			     PLX_BDEV_ST_INTERNAL);
+		cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &none), -ENOMEM,
+			     "the reserve is not for reads");
+		cr_assert_eq(io_status(plx_bdev_reset(d.desc, d.ch, on_done, res)), 0);
+		cr_assert_eq(hung.calls, n);
+	}
+	cr_assert_eq(none.calls, 0);
+}
+
 Test(bdev, a_reset_that_the_module_does_not_know_waits_for_what_is_in_flight)
 {
 	static char buf[512];

@@ -116,7 +116,7 @@ Test(identify, features_that_the_controller_says_it_lacks_are_not_asked_for)
 	struct plx_nvme_ctrlr *c;
 	struct id_dump d;
 
-	/* the fake's pages are zeroes: it supports nothing at all, but page 00h and 12h themselves */
+	/* the fake's pages are zeroes: by its page 12h it supports nothing at all */
 	fake.id.lpa = NVME_CTRL_LPA_LI0_LI5_LI12_LI13 | NVME_CTRL_LPA_EXTENDED;
 	fake.refuse = FAKE_ADMIN(nvme_admin_get_log_page, NVME_LOG_LID_SUPPORTED_LOG_PAGES);
 	c = connect_fake();
@@ -181,15 +181,21 @@ Test(identify_words, descriptors_end_at_one_without_length_or_one_that_leads_out
 {
 	uint8_t page[32] = { 1, 8 };
 	struct id_item item = { .data = page, .len = sizeof(page) };
+	struct id_desc d;
 	uint32_t at = 0;
 
-	cr_assert_eq((const void *)id_next_desc(&item, &at), page);
-	cr_assert_null(id_next_desc(&item, &at));
+	cr_assert(id_next_desc(&item, &at, &d));
+	cr_assert_eq(d.id, page + 4);
+	cr_assert_not(id_next_desc(&item, &at, &d));
 	page[12] = 2;
-	page[13] = 17;
+	page[13] = 16;
 	at = 0;
-	cr_assert_not_null(id_next_desc(&item, &at));
-	cr_assert_null(id_next_desc(&item, &at));
+	cr_assert(id_next_desc(&item, &at, &d));
+	cr_assert(id_next_desc(&item, &at, &d), "one that just fits");
+	cr_assert_eq(d.loc, 12);
+	page[13] = 17;
+	at = 12;
+	cr_assert_not(id_next_desc(&item, &at, &d));
 }
 
 Test(identify_words, values_are_said_in_units)
