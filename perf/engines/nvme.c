@@ -2,12 +2,29 @@
 /*
  * perf/engines/nvme.c - I/O through pollux's own NVMe driver
  */
+#include "core/checksum.h"
 #include "perf/perf.h"
 #include <errno.h>
 
 static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
 {
 	perf_task_done(arg, plx_nvme_status(cpl));
+}
+
+/* Without PRACT the host brings the protection information of what it writes (NVM Command Set 1.0c
+ * §5.2) */
+static int protect(struct perf_job *job, struct perf_task *t, const struct plx_nvme_rw *rw)
+{
+	struct plx_pi_format f = {
+		.block_size = job->block,
+		.md_size = plx_nvme_ns_md_size(job->ns),
+		.interleaved = plx_nvme_ns_md_extended(job->ns),
+		.first = plx_nvme_ns_pi_first(job->ns),
+		.type = (uint8_t)plx_nvme_ns_pi_type(job->ns),
+	};
+	struct plx_pi_tags tags = { .ref = rw->reftag, .app = rw->apptag };
+
+	return plx_pi_generate(&f, rw->iov, rw->iovcnt, t->md, t->nlb, &tags);
 }
 
 /* Metadata, protection information or pieces (-O): everything that plx_nvme_read() has no argument
@@ -31,13 +48,19 @@ static plx_noinline int submit_ext(struct perf_job *job, struct perf_task *t)
 			t->iov[rw.iovcnt++] = (struct iovec){ (char *)t->buf + off,
 							      len - off < unit ? len - off : unit };
 	}
+	if (!t->is_read && plx_nvme_ns_pi_type(job->ns) && !(rw.flags & PLX_NVME_RW_PRACT)) {
+		int rc = protect(job, t, &rw);
+
+		if (rc)
+			return rc;
+	}
 	return t->is_read ? plx_nvme_readv(job->ns, job->engine_data, &rw, io_done, t)
 			  : plx_nvme_writev(job->ns, job->engine_data, &rw, io_done, t);
 }
 
 static int nvme_submit(struct perf_job *job, struct perf_task *t)
 {
-	if (plx_unlikely(t->iov || t->md || job->cfg->prinfo))
+	if (plx_unlikely(t->iov || t->md || job->cfg->prinfo || job->xfer_block != job->block))
 		return submit_ext(job, t);
 	if (t->is_read)
 		return plx_nvme_read(job->ns, job->engine_data, t->buf, t->slba, t->nlb, io_done,
