@@ -20,6 +20,9 @@
  * there that I/O waits for */
 #define LOOP_EVERY 64
 
+/* Outstanding I/O gets so long to come back after the end, and as long again after a reset */
+#define DRAIN_S 10u
+
 /* ---- what to submit ---- */
 
 static inline void draw_size(struct perf_job *job, struct perf_task *t)
@@ -375,30 +378,52 @@ static void worker_loop(struct perf_worker *w)
 	}
 }
 
-/* Outstanding I/O comes back, or the timeout policy brings it back; what does neither within 10 s
- * is given up */
+/* A turn without submissions. Completions come in, resets find every queue pair polled. */
+static void worker_turn_quiet(struct perf_worker *w)
+{
+	for (unsigned i = 0; i < w->njobs; i++) {
+		struct perf_job *job = w->jobs[i];
+		int n = job->engine->poll(job, 0);
+
+		job->outstanding -= job->ndone;
+		job->ndone = job->nkept = 0;
+		if (n < 0)
+			job_dead(w, job, n);
+	}
+	plx_thread_poll(w->thread);
+}
+
+/* Return: whether everything came back */
+static bool drain_for(struct perf_worker *w, unsigned seconds)
+{
+	uint64_t deadline = plx_tsc() + seconds * plx_tsc_hz();
+
+	while (!jobs_exhausted(w) && plx_tsc() < deadline)
+		worker_turn_quiet(w);
+	return jobs_exhausted(w);
+}
+
+/* Outstanding I/O comes back, or the timeout policy brings it back; what does neither has its device reset */
 static void worker_drain(struct perf_worker *w)
 {
-	uint64_t deadline = plx_tsc() + 10 * plx_tsc_hz();
-
-	while (!jobs_exhausted(w) && plx_tsc() < deadline) {
-		for (unsigned i = 0; i < w->njobs; i++) {
-			struct perf_job *job = w->jobs[i];
-			int n = job->engine->poll(job, 0);
-
-			job->outstanding -= job->ndone;
-			job->ndone = job->nkept = 0;
-			if (n < 0)
-				job_dead(w, job, n);
-		}
-		plx_thread_poll(w->thread);
-	}
+	if (drain_for(w, DRAIN_S))
+		return;
 	for (unsigned i = 0; i < w->njobs; i++) {
-		if (w->jobs[i]->outstanding)
-			plx_log(PLX_LOG_WARN, "perf",
-				"%u commands did not complete within 10 s after the run",
-				w->jobs[i]->outstanding);
+		struct perf_job *job = w->jobs[i];
+
+		if (!job->outstanding)
+			continue;
+		plx_log(PLX_LOG_WARN, "perf", "%s, queue pair %u: commands that have not come back %u s after the end: %u",
+			job->device->name, job->index, DRAIN_S, job->outstanding);
+		job->engine->give_up(job);
 	}
+	drain_for(w, DRAIN_S);
+}
+
+void perf_worker_attend(struct perf_worker *w, const _Atomic unsigned *others)
+{
+	while (atomic_load_explicit(others, memory_order_acquire))
+		worker_turn_quiet(w);
 }
 
 static void submit_first(struct perf_job *job)
@@ -411,39 +436,45 @@ static void submit_first(struct perf_job *job)
 	job->engine->flush(job);
 }
 
+/* Every block of the namespace of @job written once. The other jobs idle. */
+static int prefill_one(struct perf_worker *w, struct perf_job *job)
+{
+	uint32_t nlb = job->cfg->max_size / job->block;
+
+	job->prefill = true;
+	job->to_submit = (job->lbas + nlb - 1) / nlb;
+	submit_first(job);
+	worker_loop(w);
+	worker_drain(w); /* when it was stopped */
+	job_forget(job);
+	job->prefill = false;
+	job->next_lba = 0;
+	job->to_submit = w->cfg->ios_per_job ? w->cfg->ios_per_job : UINT64_MAX;
+	if (job->failed)
+		return job->failed;
+	/* what could not be written is not checked: a run that goes on in spite of errors can */
+	return job->n.errors && !w->cfg->continue_on_error ? -EIO : 0;
+}
+
 int perf_worker_prefill(struct perf_worker *w)
 {
-	uint32_t nlb = w->jobs[0]->cfg->max_size / w->jobs[0]->block;
-	unsigned njobs = w->njobs;
+	struct perf_job *first[PERF_MAX_DEVICES];
+	unsigned njobs = w->njobs, n = 0;
+	int rc = 0;
 
+	/* a namespace's first job does it for all of them */
+	for (unsigned i = 0; i < njobs; i++) {
+		if (w->jobs[i]->verify && !w->jobs[i]->index)
+			first[n++] = w->jobs[i];
+	}
 	w->scale = plx_tsc_scale();
 	w->next_event = UINT64_MAX;
 	w->now = plx_tsc();
-	for (unsigned i = 0; i < njobs; i++) {
-		struct perf_job *job = w->jobs[i];
-
-		/* the namespace's first job does it for all */
-		if (!job->verify || job->index)
-			continue;
-		w->jobs[i] = w->jobs[0];
-		w->jobs[0] = job;
-		w->njobs = 1;
-		job->prefill = true;
-		job->to_submit = (job->lbas + nlb - 1) / nlb;
-		submit_first(job);
-		worker_loop(w);
-		worker_drain(w); /* when it was stopped */
-		job_forget(job);
-		job->prefill = false;
-		job->next_lba = 0;
-		job->to_submit = w->cfg->ios_per_job ? w->cfg->ios_per_job : UINT64_MAX;
-		w->njobs = njobs;
-		/* what could not be written is not checked: a run that goes on in spite of errors
-		 * can */
-		if (job->failed || (job->n.errors && !w->cfg->continue_on_error))
-			return job->failed ? job->failed : -EIO;
+	for (unsigned i = 0; i < n && !rc && !atomic_load(w->stop); i++) {
+		rc = prefill_one(w, first[i]);
+		w->njobs = njobs; /* of devices that are gone as well */
 	}
-	return 0;
+	return rc;
 }
 
 int perf_worker_run(struct perf_worker *w)

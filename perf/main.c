@@ -76,7 +76,8 @@ static int calibrate(const struct perf_config *cfg, struct perf_calibration *cal
 	return rc ? EXIT_FAILED : EXIT_OK;
 }
 
-/* A run that could not begin has said why; what the reports read of a job is there from its set-up on */
+/* A run that could not begin has said why; what the reports read of a job is there from its set-up
+ * on */
 static bool anything_to_report(const struct perf_run *run)
 {
 	for (unsigned i = 0; i < run->nworkers; i++) {

@@ -105,6 +105,7 @@ _Static_assert(sizeof(struct perf_task) == 64, "one line an outstanding I/O");
  * @poll: call perf_task_done() for each completion, at most @max (0: all). Return: how many; -ENXIO
  * the device is gone
  * @flush: whatever submit() has put off
+ * @give_up: outstanding I/O is late beyond hope: make the device let go of it, for polls to call it back
  */
 struct perf_engine {
 	const char *name;
@@ -113,6 +114,7 @@ struct perf_engine {
 	int (*submit)(struct perf_job *job, struct perf_task *t);
 	int (*poll)(struct perf_job *job, uint32_t max);
 	void (*flush)(struct perf_job *job);
+	void (*give_up)(struct perf_job *job);
 };
 extern const struct perf_engine perf_engine_nvme;
 

@@ -330,7 +330,8 @@ static void lay_out_job(struct perf_run *run, struct perf_worker *w, struct perf
 	job->index = index;
 	job->block = plx_nvme_ns_block_size(d->ns);
 	job->xfer_block = plx_nvme_ns_xfer_block_size(d->ns);
-	/* metadata that is protection information and nothing else stays in the device with PRACT */
+	/* metadata that is protection information and nothing else stays in the device with
+	 * PRACT */
 	if ((run->cfg->prinfo & PLX_NVME_RW_PRACT) && plx_nvme_ns_md_size(d->ns) == 8)
 		job->xfer_block = job->block;
 	job->lbas = plx_nvme_ns_blocks(d->ns);

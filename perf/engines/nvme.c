@@ -78,6 +78,12 @@ static void nvme_flush(struct perf_job *job)
 	plx_nvme_qpair_flush(job->engine_data);
 }
 
+static void nvme_give_up(struct perf_job *job)
+{
+	/* when one is under way already, that will do */
+	plx_nvme_ctrlr_reset(plx_nvme_ns_ctrlr(job->ns));
+}
+
 static int nvme_open(struct perf_job *job)
 {
 	struct plx_nvme_qpair_opts opts;
@@ -103,4 +109,5 @@ const struct perf_engine perf_engine_nvme = {
 	.submit = nvme_submit,
 	.poll = nvme_poll,
 	.flush = nvme_flush,
+	.give_up = nvme_give_up,
 };

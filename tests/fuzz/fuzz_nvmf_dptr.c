@@ -5,8 +5,8 @@
  *
  * The input is a command, a list of mapped regions, and the image of the host's memory. Most of
  * its addresses, lengths and types are reduced to what lets a walk go on; what is mapped stays
- * inside of the image. Whatever comes out of the walk must lie in mapped memory, or in the sink of bit
- * buckets, and add up to what was asked for.
+ * inside of the image. Whatever comes out of the walk must lie in mapped memory, or in the sink of
+ * bit buckets, and add up to what was asked for.
  */
 #include "targets/nvmf/nvmf_internal.h"
 #include <stdio.h>
