@@ -403,7 +403,8 @@ static bool drain_for(struct perf_worker *w, unsigned seconds)
 	return jobs_exhausted(w);
 }
 
-/* Outstanding I/O comes back, or the timeout policy brings it back; what does neither has its device reset */
+/* Outstanding I/O comes back, or the timeout policy brings it back; what does neither has its
+ * device reset */
 static void worker_drain(struct perf_worker *w)
 {
 	if (drain_for(w, DRAIN_S))
@@ -413,7 +414,9 @@ static void worker_drain(struct perf_worker *w)
 
 		if (!job->outstanding)
 			continue;
-		plx_log(PLX_LOG_WARN, "perf", "%s, queue pair %u: commands that have not come back %u s after the end: %u",
+		plx_log(PLX_LOG_WARN, "perf",
+			"%s, queue pair %u: commands that have not come back %u s after the end: "
+			"%u",
 			job->device->name, job->index, DRAIN_S, job->outstanding);
 		job->engine->give_up(job);
 	}
@@ -422,8 +425,11 @@ static void worker_drain(struct perf_worker *w)
 
 void perf_worker_attend(struct perf_worker *w, const _Atomic unsigned *others)
 {
+	unsigned njobs = w->njobs;
+
 	while (atomic_load_explicit(others, memory_order_acquire))
 		worker_turn_quiet(w);
+	w->njobs = njobs;
 }
 
 static void submit_first(struct perf_job *job)

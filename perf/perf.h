@@ -105,7 +105,8 @@ _Static_assert(sizeof(struct perf_task) == 64, "one line an outstanding I/O");
  * @poll: call perf_task_done() for each completion, at most @max (0: all). Return: how many; -ENXIO
  * the device is gone
  * @flush: whatever submit() has put off
- * @give_up: outstanding I/O is late beyond hope: make the device let go of it, for polls to call it back
+ * @give_up: outstanding I/O is late beyond hope: make the device let go of it, for polls to call it
+ * back
  */
 struct perf_engine {
 	const char *name;
@@ -227,6 +228,9 @@ int perf_worker_run(struct perf_worker *w);
  *  perf_worker_run(). Return: 0 or -errno */
 int perf_worker_prefill(struct perf_worker *w);
 
+/** perf_worker_attend - after the run: see to queue pairs and event loop while @others is not 0 */
+void perf_worker_attend(struct perf_worker *w, const _Atomic unsigned *others);
+
 /** perf_job_init - tasks, buffers, generator, histograms of a job whose device fields are set; in
  *  the worker's thread */
 int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf_config *cfg);
@@ -286,7 +290,8 @@ struct perf_run {
 	int target_cpu; /* -1: none */
 	bool inline_controller;
 	_Atomic bool stop;
-	_Atomic unsigned running; /* workers not yet done */
+	_Atomic unsigned loading; /* workers that have not ended their run */
+	_Atomic unsigned running; /* workers that have not closed what they opened */
 	double env_init_s, first_io_s; /* start to environment, start to first submission */
 };
 

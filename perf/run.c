@@ -489,8 +489,15 @@ static void *worker_main(void *arg)
 		w->rc = perf_worker_prefill(w);
 	if (!w->rc && !atomic_load(&a->run->stop))
 		w->rc = perf_worker_run(w);
-	atomic_fetch_sub(&a->run->running, 1);
+	/* a reset needs every queue pair of its controller polled, and every thread that uses its
+	 * device: nobody leaves before the last */
+	atomic_fetch_sub(&a->run->loading, 1);
+	if (w->opened)
+		perf_worker_attend(w, &a->run->loading);
 	worker_close(a->run, w);
+	atomic_fetch_sub(&a->run->running, 1);
+	while (atomic_load(&a->run->running))
+		plx_thread_poll(w->thread);
 	plx_thread_enter(NULL);
 	return NULL;
 }
@@ -564,6 +571,7 @@ int perf_run_go(struct perf_run *run)
 	sigaddset(&signals, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &signals, &before);
 	pthread_barrier_init(&opened, NULL, run->nworkers);
+	atomic_store(&run->loading, run->nworkers);
 	atomic_store(&run->running, run->nworkers);
 	for (; started < run->nworkers; started++) {
 		args[started] = (struct worker_arg){ run, &run->workers[started], &opened };

@@ -263,10 +263,26 @@ out:
 	return rc;
 }
 
+/* What one controller has in flight may come back only with the help of another's thread: the
+ * first is destroyed when all are at rest */
+static void ctrlrs_stop(struct plx_nvmf_device *d)
+{
+	bool busy = true;
+
+	for (struct device_ctrlr *dc = d->ctrlrs; dc; dc = dc->next)
+		nvmf_virtual_stop(dc->v);
+	while (busy) {
+		busy = false;
+		for (struct device_ctrlr *dc = d->ctrlrs; dc; dc = dc->next)
+			busy |= !nvmf_virtual_stopped(dc->v);
+	}
+}
+
 void plx_nvmf_device_destroy(struct plx_nvmf_device *d)
 {
 	if (!d)
 		return;
+	ctrlrs_stop(d);
 	while (d->ctrlrs) {
 		struct device_ctrlr *dc = d->ctrlrs;
 

@@ -227,8 +227,21 @@ struct nvmf_fn {
 /** nvmf_fn_init - on @thread's behalf; registers are at reset values. Return: 0 or -errno */
 int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread,
 		 const struct nvmf_fn_opts *opts);
+/** nvmf_fn_stop - in the function's thread: take no more commands, begin to bring back what is in
+ *  flight */
+void nvmf_fn_stop(struct nvmf_fn *fn);
+/** nvmf_fn_stopped - in the function's thread, after nvmf_fn_stop(): everything has come back */
+bool nvmf_fn_stopped(const struct nvmf_fn *fn);
 /** nvmf_fn_fini - in the function's thread: drops queues whatever they hold */
 void nvmf_fn_fini(struct nvmf_fn *fn);
+
+/* ---- virtual.c ---- */
+
+/** nvmf_virtual_stop - vanish, and begin to bring back what is in flight; before
+ *  plx_nvmf_virtual_destroy() */
+void nvmf_virtual_stop(struct plx_nvmf_virtual *v);
+/** nvmf_virtual_stopped - everything has come back? With a turn of the thread that the caller runs */
+bool nvmf_virtual_stopped(struct plx_nvmf_virtual *v);
 /** Register access in the function's thread (write) or any (read). @size 4 or 8 bytes */
 void nvmf_fn_reg_write(struct nvmf_fn *fn, uint32_t offset, uint64_t value, unsigned size);
 uint64_t nvmf_fn_reg_read(struct nvmf_fn *fn, uint32_t offset, unsigned size);

@@ -342,15 +342,27 @@ uint64_t nvmf_fn_reg_read(struct nvmf_fn *fn, uint32_t offset, unsigned size)
 	return offset & 4 ? v >> 32 : v & UINT32_MAX;
 }
 
-void nvmf_fn_fini(struct nvmf_fn *fn)
+void nvmf_fn_stop(struct nvmf_fn *fn)
 {
 	plx_poller_destroy(fn->poller);
+	fn->poller = NULL;
 	fn_kill_queues(fn);
 	nvmf_ctrlr_disable(fn->ctrlr);
 	if (fn_outstanding(fn) && !fn->bdev_resets)
 		fn_reset_bdevs(fn);
+}
+
+bool nvmf_fn_stopped(const struct nvmf_fn *fn)
+{
+	return !fn_outstanding(fn) && !fn->bdev_resets && !fn->flushes;
+}
+
+void nvmf_fn_fini(struct nvmf_fn *fn)
+{
+	if (fn->poller)
+		nvmf_fn_stop(fn);
 	/* the bdevs bring every command back now; their pollers run in this very thread */
-	while (fn_outstanding(fn) || fn->bdev_resets || fn->flushes)
+	while (!nvmf_fn_stopped(fn))
 		plx_thread_poll(fn->thread);
 	fn_free_queues(fn);
 	nvmf_ctrlr_destroy(fn->ctrlr);

@@ -264,6 +264,41 @@ void plx_nvmf_virtual_vanish(struct plx_nvmf_virtual *v)
 	atomic_compare_exchange_strong(&v->fn.vanished, &present, 1);
 }
 
+static void virt_stop(void *arg)
+{
+	struct plx_nvmf_virtual *v = arg;
+
+	nvmf_fn_stop(&v->fn);
+}
+
+void nvmf_virtual_stop(struct plx_nvmf_virtual *v)
+{
+	plx_nvmf_virtual_vanish(v);
+	plx_thread_call(v->thread, virt_stop, v, v->inlined);
+}
+
+struct virt_question {
+	const struct plx_nvmf_virtual *v;
+	bool answer;
+};
+
+static void virt_is_stopped(void *arg)
+{
+	struct virt_question *q = arg;
+
+	q->answer = nvmf_fn_stopped(&q->v->fn);
+}
+
+bool nvmf_virtual_stopped(struct plx_nvmf_virtual *v)
+{
+	struct virt_question q = { .v = v };
+
+	if (v->inlined)
+		plx_thread_poll(v->thread);
+	plx_thread_call(v->thread, virt_is_stopped, &q, v->inlined);
+	return q.answer;
+}
+
 static void virt_fini(void *arg)
 {
 	struct plx_nvmf_virtual *v = arg;

@@ -409,8 +409,7 @@ static bool detached(void *arg)
 Test(trouble, commands_wait_for_io_objects_of_the_block_layer, .fini = fini)
 {
 	const uint32_t depth = 1024, queues = 3;
-	const struct plx_bdev_latency lat = { .kind = PLX_LAT_FIXED,
-					       .mean_ns = 200000000 };
+	const struct plx_bdev_latency lat = { .kind = PLX_LAT_FIXED, .mean_ns = 200000000 };
 	const struct plx_bdev_geometry g = { .blocks = 4096,
 					     .block_size = 512,
 					     .numa = PLX_NUMA_ANY };
