@@ -574,7 +574,7 @@ int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf
 	job->all_writes = cfg->read_share == 0;
 	job->read_below = (uint32_t)(cfg->read_share * (4294967295.0 / 100));
 	job->rng = (cfg->seed + 1) * 0x9e3779b97f4a7c15ull ^ ((uint64_t)(w->index + 1) << 40) ^
-		   ((uint64_t)job->index << 20);
+		   ((uint64_t)(job - w->jobs[0]) << 20); /* each job of the worker its own places */
 	if (!job->rng)
 		job->rng = 1;
 	set_sizes(job, cfg);
