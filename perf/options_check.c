@@ -98,7 +98,8 @@ static int check_results(struct parser *p)
 static size_t memory_needed(const struct perf_config *cfg)
 {
 	uint64_t workers = plx_cpuset_count(&cfg->cores);
-	uint64_t devices = cfg->ntrids ? cfg->ntrids + cfg->use_virtual : 1;
+	uint64_t devices =
+		cfg->ntrids ? cfg->ntrids : plx_nvmf_device_spec_namespaces(cfg->virtual_spec);
 	uint64_t entries = cfg->queue_depth < 256 ? 256 : cfg->queue_depth + 1;
 	/* an eighth: metadata */
 	uint64_t buffer = cfg->max_size + cfg->max_size / 8 + cfg->align + 2 * PLX_PAGE_SIZE;

@@ -119,8 +119,12 @@ static int add_device(struct perf_run *run, struct perf_ctrlr *pc, uint32_t nsid
 	struct perf_device *d;
 
 	if (run->ndevices == PERF_MAX_DEVICES) {
-		fprintf(stderr, "plx-perf: more than %d namespaces: name fewer with 'ns:' in -r\n",
-			PERF_MAX_DEVICES);
+		fprintf(stderr, "plx-perf: more than %d namespaces to measure: %s\n",
+			PERF_MAX_DEVICES,
+			run->inline_controller
+				? "lower namespaces= of --virtual, or use fewer cores in -c"
+			: run->cfg->use_virtual ? "lower namespaces= of --virtual"
+						: "name fewer with 'ns:' in -r");
 		return 2;
 	}
 	d = &run->devices[run->ndevices++];

@@ -89,6 +89,8 @@ bool plx_nvmf_device_spec_inline(const char *spec);
 /** plx_nvmf_device_spec_core - "core=N" of the text: whoever makes the controller's thread obeys;
  *  -1 when not given */
 int plx_nvmf_device_spec_core(const char *spec);
+/** plx_nvmf_device_spec_namespaces - how many the text asks for; 1 for a malformed one */
+uint32_t plx_nvmf_device_spec_namespaces(const char *spec);
 /** plx_nvmf_device_injected - errors injected so far by kind (see plx_bdev_error_injected) */
 void plx_nvmf_device_injected(const struct plx_nvmf_device *d, uint64_t counts[4]);
 /** plx_nvmf_spec_help - the keys of the text, a line each, for --help */

@@ -324,3 +324,10 @@ int plx_nvmf_device_spec_core(const char *spec)
 
 	return device_spec_parse(spec, &s, NULL, 0) ? -1 : s.core;
 }
+
+uint32_t plx_nvmf_device_spec_namespaces(const char *spec)
+{
+	struct device_spec s;
+
+	return device_spec_parse(spec, &s, NULL, 0) ? 1 : s.namespaces;
+}

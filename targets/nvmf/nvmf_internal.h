@@ -240,7 +240,8 @@ void nvmf_fn_fini(struct nvmf_fn *fn);
 /** nvmf_virtual_stop - vanish, and begin to bring back what is in flight; before
  *  plx_nvmf_virtual_destroy() */
 void nvmf_virtual_stop(struct plx_nvmf_virtual *v);
-/** nvmf_virtual_stopped - everything has come back? With a turn of the thread that the caller runs */
+/** nvmf_virtual_stopped - everything has come back? With a turn of the thread that the caller
+ *  runs */
 bool nvmf_virtual_stopped(struct plx_nvmf_virtual *v);
 /** Register access in the function's thread (write) or any (read). @size 4 or 8 bytes */
 void nvmf_fn_reg_write(struct nvmf_fn *fn, uint32_t offset, uint64_t value, unsigned size);

@@ -259,6 +259,9 @@ Test(spec, accessors_and_help)
 	cr_expect_not(plx_nvmf_device_spec_inline("inline,bogus"));
 	cr_expect_eq(plx_nvmf_device_spec_core("core=3"), 3);
 	cr_expect_eq(plx_nvmf_device_spec_core(""), -1);
+	cr_expect_eq(plx_nvmf_device_spec_namespaces("size=1M,namespaces=7"), 7);
+	cr_expect_eq(plx_nvmf_device_spec_namespaces(""), 1);
+	cr_expect_eq(plx_nvmf_device_spec_namespaces("namespaces=0"), 1);
 	for (size_t i = 0; i < PLX_ARRAY_SIZE(keys); i++)
 		cr_expect_not_null(strstr(plx_nvmf_spec_help(), keys[i]), "%s", keys[i]);
 }
