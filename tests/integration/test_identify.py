@@ -130,8 +130,9 @@ def same_as_nvme_cli(ours, theirs, what):
     if what == "error":
         plx.equal(len(ours["errors"]), len(theirs["errors"]), "error log entries")
     texts = [json.dumps(j, indent=1).split("\n") for j in (theirs, ours)]
-    plx.check(texts[0] == texts[1], f"{what} as JSON, nvme-cli's and ours:\n"
-              + "\n".join(difflib.unified_diff(*texts, lineterm="", n=1)))
+    if texts[0] != texts[1]:  # the difference takes its time
+        plx.check(False, f"{what} as JSON, nvme-cli's and ours:\n"
+                  + "\n".join(difflib.unified_diff(*texts, lineterm="", n=1)))
 
 
 def printed_pages(text):

@@ -140,7 +140,7 @@ def test_a_controller_that_vanishes_fails_its_io_and_leaves_results():
 
 def test_a_controller_may_vanish_at_any_moment():
     for where in BOTH:
-        for after in (1, 3, 10, 30, 60, 100, 200):
+        for after in (1, 10, 30, 60, 200):
             for load in ([], ["--verify", *MIXED]):
                 result = perf("-t", "10m", "-q", 8, "-Q", 1000, *load,
                               "--virtual", f"{SMALL},vanish={after}ms{where}")
@@ -166,7 +166,7 @@ def test_a_device_with_hung_commands_may_vanish():
 
 def interrupted(number, *args, virtual=SMALL):
     with plx.start("plx-perf", "-t", "10m", *args, "--virtual", virtual, "--json", "-") as running:
-        running.wait_busy(2)
+        running.wait_busy(1)
         running.signal(number)
         result = running.wait()
     plx.equal(result.code, 0, "exit code", result)
@@ -198,7 +198,7 @@ def test_interrupted_while_verify_writes_its_blocks():
 def test_the_second_interrupt_ends_at_once():
     # a command that hangs holds up the end
     with plx.start("plx-perf", "-t", "10m", "--virtual", f"{SMALL},error=hang:read:#10") as running:
-        running.wait_busy(2)
+        running.wait_busy(1)
         running.signal(signal.SIGINT)
         running.wait_for("interrupted")
         running.signal(signal.SIGINT)
@@ -299,7 +299,7 @@ def test_corruption_is_found_by_protection_information_or_verify():
 def test_verify_is_clean_through_failures_aborts_and_resets():
     rules = ("error=fail:read:0.01,error=fail:write:0.01,error=hang:read:#300,error=hang-hard:write:#900,"
              "error=hang-hard:read:#1500")
-    for layout in ("", ",inline,block=4096", ",md=8,pi=1", ",md=8,pi=1,extended,inline"):
+    for layout in ("", ",block=4096,md=8,pi=1", ",md=8,pi=1,extended,inline"):
         results, result = measured("--verify", *MIXED, "-d", 4000, "-q", 16, "--timeout", "100ms", "-Q", 1000,
                                    virtual=f"size=64M,latency=fixed:2ms{layout},{rules}")
         plx.equal(mismatches(result), [], "mismatches", result)

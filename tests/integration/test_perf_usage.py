@@ -3,12 +3,10 @@
 """plx-perf as a user meets it: what it refuses and how, what its options do, how it ends."""
 import json
 import os
-import pathlib
 import re
 import shlex
 import shutil
 import signal
-import time
 
 import plx
 
@@ -278,23 +276,10 @@ def test_verify_reports_twenty_and_counts_all():
 
 # ---- how it ends ----
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def under_way(running):
-    """waits until it must be generating load: starting up takes a fraction of this much processor time"""
-    deadline = time.monotonic() + 60 * plx.PATIENCE
-    while cpu_seconds(running.process.pid) < 2 * plx.PATIENCE:
-        plx.check(time.monotonic() < deadline and running.process.poll() is None, "it does not run", running.result())
-        time.sleep(0.05)
-
-
 def test_interrupts_show_the_results_so_far():
     for number in (signal.SIGINT, signal.SIGTERM):
         with plx.start("plx-perf", "-t", "10m", "--virtual", SMALL, "--json", "-") as running:
-            under_way(running)
+            running.wait_busy()
             running.signal(number)
             result = running.wait()
         plx.equal(result.code, 0, "exit code", result)
