@@ -6,6 +6,7 @@
  * main thread enters the worker's event loop for that, and hands the loop over to the worker's OS
  * thread afterwards. Each controller's admin queue is polled by one of the workers that use it.
  */
+#include "driver/pcie_backend.h"
 #include "perf/perf.h"
 #include <errno.h>
 #include <pthread.h>
@@ -149,6 +150,14 @@ static int attach(struct perf_run *run, const struct plx_nvme_trid *trid,
 	if (run->nctrlrs == PERF_MAX_DEVICES) {
 		fprintf(stderr, "plx-perf: more than %d controllers: give fewer -r\n",
 			PERF_MAX_DEVICES);
+		return 2;
+	}
+	if (!plx_nvme_find_backend(trid->trtype)) {
+		fprintf(stderr,
+			"plx-perf: -r '%s': this program has no transport %s: use trtype:VIRTUAL, "
+			"or leave "
+			"-r out\n",
+			name, plx_nvme_trtype_name(trid->trtype));
 		return 2;
 	}
 	plx_nvme_ctrlr_opts_init(&opts);

@@ -58,6 +58,7 @@ def test_values_that_make_no_sense_are_refused_by_name():
             (["-r", "nonsense"], "'nonsense'"),
             (["-r", "trtype:FLOPPY traddr:0"], "'FLOPPY'"),
             (["-r", "trtype:PCIe traddr:zz"], "'zz'"),
+            (["-r", "trtype:TCP traddr:127.0.0.1 trsvcid:4420"], "no transport TCP"),
             (["-P", "0"], "'0'"),
             (["-d", "0"], "'0'"),
             (["-O", "3"], "'3'"),
