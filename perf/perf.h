@@ -352,7 +352,7 @@ void perf_verify_fill(struct perf_verify *v, struct perf_task *t);
  *  may be there */
 void perf_verify_written(struct perf_verify *v, struct perf_task *t);
 /** perf_verify_check - blocks of @t were read. Return: mismatching blocks, each reported on
- *  standard error with its LBA and what was wrong (the first 20 of a run) */
+ *  standard error with its LBA and what was wrong (the first 10,000 of a run) */
 uint32_t perf_verify_check(struct perf_verify *v, struct perf_task *t);
 
 /* ---- series.c ---- */

@@ -23,7 +23,7 @@
 #define MAGIC	   0x79667276u /* "vrfy" */
 #define GEN_MASK   0xffffffu
 #define DOUBT_MAX  0xffu
-#define MAX_REPORT 20
+#define MAX_REPORT 10000
 
 struct header {
 	uint32_t crc; /* of all that follows in the block */

@@ -267,12 +267,11 @@ def test_verify_reports_each_corruption_with_its_lba():
         plx.check("corrupt content" in what, f"unexpected: {what}", result)
 
 
-def test_verify_reports_twenty_and_counts_all():
+def test_verify_reports_each_mismatch():
     results, result = measured("--verify", "-w", "randread", "-d", 3000, virtual=f"{SMALL},error=corrupt:read:0.05",
                                code=1)
-    plx.equal(len(mismatch_lines(result)), 20, "mismatches reported", result)
     plx.check(results["total"]["mismatches"] > 100, "mismatches counted", result)
-    plx.check("counted only" in result.err, "no word about the rest", result)
+    plx.equal(len(mismatch_lines(result)), results["total"]["mismatches"], "mismatches reported", result)
 
 
 # ---- how it ends ----
