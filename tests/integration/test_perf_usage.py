@@ -288,7 +288,6 @@ def test_interrupts_show_the_results_so_far():
 
 
 def test_failed_io_stops_the_run_unless_told_otherwise():
-    # one failure alone would be retried by the driver
     rule = f"{SMALL},error=fail:read:1"
     result = perf("-t", "10m", "-q", 1, "-w", "randrw", "-M", 10, "--virtual", rule)
     plx.equal(result.code, 1, "exit code", result)
