@@ -63,6 +63,41 @@ void plx_nvmf_virtual_destroy(struct plx_nvmf_virtual *v);
  *  removal. Any thread. */
 void plx_nvmf_virtual_vanish(struct plx_nvmf_virtual *v);
 
+/* ---- the vfio-user front end ---- */
+
+struct plx_nvmf_vfio_user;
+
+struct plx_nvmf_vfio_user_opts {
+	const char *dir; /* the socket is <dir>/cntrl; the directory must exist */
+	struct plx_nvmf_subsystem *subsystem;
+	struct plx_thread *thread; /* whose turns serve the socket and run the controller */
+	uint32_t max_io_queues; /* 0: 128 */
+	uint32_t max_queue_size; /* entries, 2..65536; 0: 1024 */
+	uint32_t mdts; /* as for the in-process front end */
+	bool trap_doorbells; /* do not let the client map them: each ring is a message */
+};
+/**
+ * plx_nvmf_vfio_user_create - serve a controller of @o->subsystem to one client at a time, until
+ * destroyed (any thread, set-up)
+ * Return: NULL with errno EINVAL, ENAMETOOLONG, ENOENT (no such directory), EACCES, EADDRINUSE
+ * (another process serves there; a stale socket is replaced), ENOMEM.
+ */
+struct plx_nvmf_vfio_user *plx_nvmf_vfio_user_create(const struct plx_nvmf_vfio_user_opts *o);
+/** plx_nvmf_vfio_user_destroy - the client sees the connection close; waits for I/O in flight;
+ *  removes the socket. Any thread but not in a callback. */
+void plx_nvmf_vfio_user_destroy(struct plx_nvmf_vfio_user *v);
+
+struct plx_nvmf_vfio_user_stats {
+	uint32_t connected; /* 0 or 1 */
+	uint64_t connections, messages, rejected; /* since creation */
+	uint64_t io_commands, admin_commands; /* completed, over all connections */
+	uint32_t io_queues; /* submission queues now */
+	uint64_t dma_bytes; /* mapped now */
+};
+/** plx_nvmf_vfio_user_get_stats - any thread, set-up */
+void plx_nvmf_vfio_user_get_stats(struct plx_nvmf_vfio_user *v,
+				  struct plx_nvmf_vfio_user_stats *out);
+
 /**
  * struct plx_nvmf_device - everything behind the tools' embedded default: bdev stack, subsystem,
  * controller
