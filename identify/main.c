@@ -4,18 +4,16 @@
  *
  * The virtual controller runs inline, in the event loop of the thread that asks it.
  */
+#include "core/tool.h"
 #include "identify/options.h"
 #include "plx_config.h"
 #include <errno.h>
 #include <pollux/nvmf.h>
 #include <pollux/thread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define VIRTUAL_NAME "virtual"
-
-enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
 struct session {
 	const struct id_options *o;
@@ -28,20 +26,13 @@ struct session {
 static int start_environment(const struct id_options *o)
 {
 	struct plx_env_opts opts;
-	int rc;
 
 	plx_env_opts_init(&opts);
 	opts.name = "plx-identify";
 	opts.mem_mb = o->mem_mb;
 	opts.no_huge = o->no_huge;
 	opts.pci = !o->use_virtual && o->trid.trtype == PLX_NVME_TR_PCIE;
-	rc = plx_env_init(&opts);
-	if (rc)
-		fprintf(stderr,
-			"plx-identify: no %zu MiB of memory to work with: %s: free some, or set "
-			"-s\n",
-			o->mem_mb, strerror(-rc));
-	return rc ? EXIT_FAILED : EXIT_OK;
+	return plx_tool_env_init(&opts, "or set -s");
 }
 
 static int open_virtual(struct session *s)
@@ -51,9 +42,9 @@ static int open_virtual(struct session *s)
 					err, sizeof(err));
 
 	if (!rc)
-		return EXIT_OK;
+		return PLX_EXIT_OK;
 	fprintf(stderr, "plx-identify: --virtual: %s\n", err);
-	return rc == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+	return rc == -EINVAL ? PLX_EXIT_USAGE : PLX_EXIT_FAILED;
 }
 
 /* The driver says itself why it gave up, but not why it could not begin, as for lack of memory */
@@ -74,14 +65,14 @@ static int attach(struct session *s)
 		if (errno != EPROTONOSUPPORT && errno != ENODEV)
 			fprintf(stderr, "plx-identify: cannot attach '%s': %s\n", s->name,
 				strerror(errno));
-		return EXIT_FAILED;
+		return PLX_EXIT_FAILED;
 	}
 	while ((rc = plx_nvme_connect_poll(c)) == -EAGAIN)
 		plx_thread_poll(s->thread);
 	if (rc)
-		return EXIT_FAILED;
+		return PLX_EXIT_FAILED;
 	s->ctrlr = c;
-	return EXIT_OK;
+	return PLX_EXIT_OK;
 }
 
 /* "1, 2, 3 and 5 more" */
@@ -117,13 +108,13 @@ static int check_namespaces(const struct session *s)
 	if (o->nsid && !plx_nvme_ctrlr_ns(s->ctrlr, o->nsid)) {
 		fprintf(stderr, "plx-identify: -n %u: no such active namespace: there are: %s\n",
 			o->nsid, list_namespaces(s->ctrlr, list, sizeof(list)));
-		return EXIT_USAGE;
+		return PLX_EXIT_USAGE;
 	}
 	if (o->nsid || !per_ns)
-		return EXIT_OK;
+		return PLX_EXIT_OK;
 	if (!first) {
 		fprintf(stderr, "plx-identify: '%s' has no active namespace\n", s->name);
-		return EXIT_FAILED;
+		return PLX_EXIT_FAILED;
 	}
 	if (o->json && plx_nvme_ctrlr_next_ns(s->ctrlr, first)) {
 		fprintf(stderr,
@@ -133,9 +124,9 @@ static int check_namespaces(const struct session *s)
 			id_whats[__builtin_ctz(o->what)].name,
 			list_namespaces(s->ctrlr, list, sizeof(list)),
 			id_whats[__builtin_ctz(o->what)].name);
-		return EXIT_USAGE;
+		return PLX_EXIT_USAGE;
 	}
-	return EXIT_OK;
+	return PLX_EXIT_OK;
 }
 
 /* What the controller lacks is an error only where it was asked for by name */
@@ -145,11 +136,11 @@ static int judge(const char *name, uint16_t status, bool named)
 	char text[96];
 
 	if (!status || (lacks && !named))
-		return EXIT_OK;
+		return PLX_EXIT_OK;
 	fprintf(stderr, "plx-identify: %s: %s\n", name,
 		lacks ? "not supported by this controller"
 		      : plx_nvme_status_text(status, text, sizeof(text)));
-	return EXIT_FAILED;
+	return PLX_EXIT_FAILED;
 }
 
 static int judge_item(const struct id_options *o, const struct id_item *item)
@@ -169,7 +160,7 @@ static int show(const struct session *s)
 {
 	const struct id_options *o = s->o;
 	struct id_dump dump;
-	int rc = check_namespaces(s), result = EXIT_OK;
+	int rc = check_namespaces(s), result = PLX_EXIT_OK;
 
 	if (rc)
 		return rc;
@@ -180,7 +171,7 @@ static int show(const struct session *s)
 			fprintf(stderr, "plx-identify: '%s' cannot be read: %s\n", s->name,
 				strerror(-rc));
 		id_dump_free(&dump);
-		return EXIT_FAILED;
+		return PLX_EXIT_FAILED;
 	}
 	if (o->json)
 		id_print_json(stdout, &dump, o->what, asks_for_one(o));
@@ -189,12 +180,7 @@ static int show(const struct session *s)
 	for (uint32_t i = 0; i < dump.nitems; i++)
 		result |= judge_item(o, &dump.items[i]);
 	id_dump_free(&dump);
-	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "plx-identify: cannot write to standard output: %s\n",
-			strerror(errno));
-		result = EXIT_FAILED;
-	}
-	return result;
+	return result | plx_tool_flush("plx-identify");
 }
 
 static int run(const struct id_options *o)
@@ -208,7 +194,7 @@ static int run(const struct id_options *o)
 	if (!s.thread) {
 		fprintf(stderr, "plx-identify: out of memory\n");
 		plx_env_fini();
-		return EXIT_FAILED;
+		return PLX_EXIT_FAILED;
 	}
 	plx_thread_enter(s.thread);
 	if (o->use_virtual)
@@ -232,11 +218,11 @@ int main(int argc, char **argv)
 	char err[512];
 	int rc;
 
-	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, and said */
+	plx_tool_begin();
 	rc = id_options_parse(&o, argc, argv, err, sizeof(err));
 	if (rc < 0) {
 		fprintf(stderr, "plx-identify: %s\n", err);
-		return EXIT_USAGE;
+		return PLX_EXIT_USAGE;
 	}
 	if (rc == ID_RUN)
 		return run(&o);
@@ -244,5 +230,5 @@ int main(int argc, char **argv)
 		id_options_help(stdout);
 	else
 		printf("plx-identify %s\n", PLX_VERSION);
-	return fflush(stdout) ? EXIT_FAILED : EXIT_OK;
+	return plx_tool_flush("plx-identify");
 }

@@ -5,24 +5,17 @@
 #include "perf/options.h"
 #include "perf/report.h"
 #include "core/text.h"
+#include "core/tool.h"
 #include "plx_config.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
 #define DEFAULT_RANGE (512ull << 20) /* of calibrated copies: a device of the default size */
 
 static int start_environment(const struct perf_config *cfg)
 {
 	struct plx_env_opts opts;
-	sigset_t signals, before;
-	int rc;
 
 	plx_env_opts_init(&opts);
 	opts.name = "plx-perf";
@@ -30,19 +23,7 @@ static int start_environment(const struct perf_config *cfg)
 	opts.no_huge = cfg->no_huge;
 	for (unsigned i = 0; i < cfg->ntrids; i++)
 		opts.pci |= cfg->trids[i].trtype == PLX_NVME_TR_PCIE;
-	/* the environment's own threads leave Ctrl-C to this one */
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	pthread_sigmask(SIG_BLOCK, &signals, &before);
-	rc = plx_env_init(&opts);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (rc)
-		fprintf(stderr,
-			"plx-perf: no %zu MiB of memory to work with: %s: free some, lower -q, -P "
-			"or -o, or set -s\n",
-			cfg->mem_mb, strerror(-rc));
-	return rc ? EXIT_FAILED : EXIT_OK;
+	return plx_tool_env_init(&opts, "lower -q, -P or -o, or set -s");
 }
 
 /* Bytes that the virtual device will copy from: 0 for one that does not */
@@ -73,7 +54,7 @@ static int calibrate(const struct perf_config *cfg, struct perf_calibration *cal
 			    copy_range(cfg->virtual_spec));
 	if (rc)
 		fprintf(stderr, "plx-perf: --calibrate: %s\n", strerror(-rc));
-	return rc ? EXIT_FAILED : EXIT_OK;
+	return rc ? PLX_EXIT_FAILED : PLX_EXIT_OK;
 }
 
 /* A run that could not begin has said why; what the reports read of a job is there from its set-up
@@ -139,18 +120,13 @@ static int measure(struct perf_run *run, const struct perf_config *cfg,
 	double wall = seconds(start, plx_tsc());
 
 	if (!anything_to_report(run))
-		return EXIT_FAILED;
+		return PLX_EXIT_FAILED;
 	run->first_io_s = first_io(run, cfg, begin);
 	rc |= perf_report(run, cfg, cal, wall);
 	if (cfg->device_latency)
 		device_latency(run, cfg);
-	errno = 0; /* an earlier failure is not this one's reason */
-	if (fflush(stdout) || ferror(stdout)) {
-		fprintf(stderr, "plx-perf: results could not be written to standard output%s%s\n",
-			errno ? ": " : "", errno ? strerror(errno) : "");
-		rc = EXIT_FAILED;
-	}
-	return rc || !all_went_well(run) ? EXIT_FAILED : EXIT_OK;
+	rc |= plx_tool_flush("plx-perf");
+	return rc || !all_went_well(run) ? PLX_EXIT_FAILED : PLX_EXIT_OK;
 }
 
 static int run_all(const struct perf_config *cfg, uint64_t begin)
@@ -181,20 +157,10 @@ static int run_all(const struct perf_config *cfg, uint64_t begin)
 		free(run);
 	} else if (!rc) {
 		fprintf(stderr, "plx-perf: out of memory\n");
-		rc = EXIT_FAILED;
+		rc = PLX_EXIT_FAILED;
 	}
 	plx_env_fini();
 	return rc;
-}
-
-/* A descriptor closed by the caller is not to be taken by a file of ours that output would go to */
-static void occupy_closed_streams(void)
-{
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		/* for reading only: output to it fails, as it would have */
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
-			return;
-	}
 }
 
 int main(int argc, char **argv)
@@ -204,21 +170,19 @@ int main(int argc, char **argv)
 	char err[512];
 	int rc;
 
-	occupy_closed_streams();
-	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, and said */
-	signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow further */
+	plx_tool_begin();
 	if (!cfg)
-		return EXIT_FAILED;
+		return PLX_EXIT_FAILED;
 	rc = perf_options_parse(cfg, argc, argv, err, sizeof(err));
 	if (rc < 0) {
 		fprintf(stderr, "plx-perf: %s\n", err);
-		rc = EXIT_USAGE;
+		rc = PLX_EXIT_USAGE;
 	} else if (rc == PERF_HELP) {
 		perf_options_help(stdout, plx_nvmf_spec_help());
-		rc = fflush(stdout) ? EXIT_FAILED : EXIT_OK;
+		rc = plx_tool_flush("plx-perf");
 	} else if (rc == PERF_VERSION) {
 		printf("plx-perf %s\n", PLX_VERSION);
-		rc = fflush(stdout) ? EXIT_FAILED : EXIT_OK;
+		rc = plx_tool_flush("plx-perf");
 	} else {
 		rc = run_all(cfg, begin);
 	}

@@ -385,6 +385,12 @@ def test_output_that_cannot_be_written_is_an_error():
     result.fails(1, says="standard output")
 
 
+def test_closed_streams_take_no_harm():
+    for closed, code in ((">&-", 1), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 1)):
+        result = plx.run("/bin/sh", "-c", f'exec "$0" --virtual {SMALL} {closed}', plx.program("plx-identify"))
+        plx.equal(result.code, code, f"exit code with {closed}", result)
+
+
 def test_help_lists_parts_and_keys():
     result = identify("--help").ok()
     for word in (*KEYS, *KEYS.values(), "--virtual", "namespaces=N", "-n, --namespace-id"):

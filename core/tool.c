@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/tool.c - what every program of pollux does first and last
+ */
+#include "core/tool.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A descriptor closed by the caller is not to be taken by a file of ours that output would go to */
+static void occupy_closed_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		/* for reading only: output to it fails, as it would have */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
+			return;
+	}
+}
+
+void plx_tool_begin(void)
+{
+	occupy_closed_streams();
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
+int plx_tool_env_init(const struct plx_env_opts *opts, const char *remedy)
+{
+	sigset_t signals, before;
+	char amount[48] = "memory";
+	int rc;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &signals, &before);
+	rc = plx_env_init(opts);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!rc)
+		return PLX_EXIT_OK;
+	if (opts->mem_mb)
+		snprintf(amount, sizeof(amount), "%zu MiB of memory", opts->mem_mb);
+	fprintf(stderr, "%s: no %s to work with: %s: free some, %s\n", opts->name, amount,
+		strerror(-rc), remedy);
+	return PLX_EXIT_FAILED;
+}
+
+int plx_tool_flush(const char *name)
+{
+	errno = 0; /* an earlier failure is not this one's reason */
+	if (!fflush(stdout) && !ferror(stdout))
+		return PLX_EXIT_OK;
+	fprintf(stderr, "%s: cannot write to standard output%s%s\n", name, errno ? ": " : "",
+		errno ? strerror(errno) : "");
+	return PLX_EXIT_FAILED;
+}
