@@ -7,6 +7,7 @@
  *   admin.c identify.c log.c feature.c   admin commands
  *   cmd_nvm.c        read and write on bdevs: the hot path; cmd_nvm_more.c the other I/O commands
  *   dptr.c           PRPs and SGLs to iovecs
+ *   remote.h         host memory that is reached by messages only
  *   pcie.c           the virtual PCIe function: registers and reset; pcie_queue.c its queues and
  *   doorbells
  *   virtual.c        the in-process front end; device.c the tools' embedded device
@@ -135,7 +136,17 @@ struct nvmf_cq {
 	struct nvmf_fn *fn;
 	uint64_t prp;
 	volatile uint32_t *eventidx; /* shadow doorbells (DBBUF) */
+	const uint16_t *visible; /* &tail, unless the host's memory is remote: nvmf_cq_visible() */
 } plx_aligned(PLX_NO_SHARE);
+
+/**
+ * nvmf_cq_visible - index behind the last entry that the host can see; in remote memory it follows
+ * the tail when the host has acknowledged the entries. What it moves over, interrupts may announce.
+ */
+static inline uint16_t nvmf_cq_visible(const struct nvmf_cq *cq)
+{
+	return *cq->visible;
+}
 
 enum nvmf_sq_state {
 	NVMF_SQ_LIVE,

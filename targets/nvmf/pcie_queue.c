@@ -238,7 +238,8 @@ struct nvmf_cq *nvmf_cq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 				.size = size,
 				.qid = qid,
 				.fn = fn,
-				.prp = prp };
+				.prp = prp,
+				.visible = &cq->tail };
 	*cq->head_db = 0;
 	fn->cqs[qid] = cq;
 	return cq;
