@@ -150,6 +150,7 @@ struct plx_bdev_internal {
 	STAILQ_HEAD(, bdev_excl) excl; /* the first one has it */
 	struct bdev_excl *fence; /* what new channels start with */
 	struct plx_bdev_stat past; /* of channels that are gone */
+	struct plx_bdev_stat base; /* of all channels, at the last reset of the statistics */
 	/* unregistration */
 	struct plx_thread *unreg_thread;
 	void (*unreg_cb)(void *arg, int rc);

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "bdev/bdev_internal.h"
+#include "core/text.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t event_done = PTHREAD_COND_INITIALIZER;
@@ -108,6 +109,18 @@ bool plx_bdev_supports(const struct plx_bdev *b, enum plx_bdev_io_type t)
 	}
 }
 
+bool plx_bdev_claimed(const struct plx_bdev *b)
+{
+	const struct plx_bdev_desc *d;
+
+	bdev_lock();
+	TAILQ_FOREACH(d, &b->internal->descs, link)
+	if (d->write)
+		break;
+	bdev_unlock();
+	return d != NULL;
+}
+
 /* ---- registration ---- */
 
 static bool pow2(uint64_t v)
@@ -169,6 +182,8 @@ int plx_bdev_register(struct plx_bdev *b)
 			in->native |= 1u << t;
 	if (!memcmp(b->uuid, none, sizeof(none)))
 		uuid_from_name(b->uuid, b->name);
+	if (!b->alias[0])
+		plx_format_uuid(b->uuid, b->alias);
 
 	bdev_lock();
 	if (bdev_lookup(b->name) || (b->alias[0] && bdev_lookup(b->alias))) {

@@ -300,3 +300,62 @@ int plx_kv_next(struct plx_kv *kv, char *err, size_t errlen)
 	kv->rest = pair[len] == ',' ? &pair[len + 1] : NULL;
 	return 1;
 }
+
+/* ---- hexadecimal, UUIDs ---- */
+
+bool plx_parse_hex(const char *text, uint8_t *out, size_t len)
+{
+	if (strlen(text) != 2 * len)
+		return false;
+	for (size_t i = 0; i < 2 * len; i++)
+		if (digit_value(text[i]) > 15)
+			return false;
+	for (size_t i = 0; i < len; i++)
+		out[i] = (uint8_t)(digit_value(text[2 * i]) << 4 | digit_value(text[2 * i + 1]));
+	return true;
+}
+
+char *plx_format_hex(const uint8_t *bytes, size_t len, char *buf)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		buf[2 * i] = digits[bytes[i] >> 4];
+		buf[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	buf[2 * len] = '\0';
+	return buf;
+}
+
+static bool uuid_dash(unsigned at)
+{
+	return at == 8 || at == 13 || at == 18 || at == 23;
+}
+
+bool plx_parse_uuid(const char *text, uint8_t out[16])
+{
+	char digits[33];
+	unsigned n = 0;
+
+	if (strlen(text) != PLX_UUID_TEXT - 1)
+		return false;
+	for (unsigned i = 0; i < PLX_UUID_TEXT - 1; i++) {
+		if (!uuid_dash(i))
+			digits[n++] = text[i];
+		else if (text[i] != '-')
+			return false;
+	}
+	digits[n] = '\0';
+	return plx_parse_hex(digits, out, 16);
+}
+
+char *plx_format_uuid(const uint8_t uuid[16], char buf[PLX_UUID_TEXT])
+{
+	char digits[33];
+	const char *d = plx_format_hex(uuid, 16, digits);
+
+	for (unsigned i = 0; i < PLX_UUID_TEXT - 1; i++)
+		buf[i] = uuid_dash(i) ? '-' : *d++;
+	buf[PLX_UUID_TEXT - 1] = '\0';
+	return buf;
+}

@@ -11,6 +11,7 @@
 #ifndef PLX_CORE_TEXT_H
 #define PLX_CORE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,6 +56,18 @@ char *plx_format_size(uint64_t bytes, char *buf, size_t len);
 char *plx_format_ns(uint64_t ns, char *buf, size_t len);
 /** plx_format_count - "1,234,567". Return: @buf */
 char *plx_format_count(uint64_t n, char *buf, size_t len);
+
+/** plx_parse_hex - exactly 2 * @len hexadecimal digits. Return: whether they are that */
+bool plx_parse_hex(const char *text, uint8_t *out, size_t len);
+/** plx_format_hex - 2 * @len digits and the end, lower case. Return: @buf */
+char *plx_format_hex(const uint8_t *bytes, size_t len, char *buf);
+
+#define PLX_UUID_TEXT 37 /* with the end */
+/** plx_parse_uuid - "913fc008-79a7-447f-b2c4-c73543638c31" (RFC 9562 §4). Return: whether it is
+ *  one; @out is left alone where not */
+bool plx_parse_uuid(const char *text, uint8_t out[16]);
+/** plx_format_uuid - Return: @buf */
+char *plx_format_uuid(const uint8_t uuid[16], char buf[PLX_UUID_TEXT]);
 
 /**
  * struct plx_kv - walks an option string, "size=512M,bdev=malloc,inline"; the caller's, no clean-up

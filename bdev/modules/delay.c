@@ -13,12 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bdev/modules/geometry.h"
 #include "bdev/modules/latency.h"
 #include "bdev/modules/vbdev.h"
 
 struct delay {
 	struct vbdev v;
-	struct plx_bdev_latency read, write;
+	struct plx_bdev_latency read, write; /* under bdev_lock() */
+	uint32_t generation; /* of them; atomic */
 	uint64_t seed;
 	uint64_t ticks_per_ns; /* times 2^32 */
 	uint32_t channels; /* made so far; atomic */
@@ -36,6 +38,8 @@ struct delay_channel {
 	struct rng rng;
 	struct plx_poller *poller;
 	bool resetting;
+	uint32_t generation;
+	struct plx_bdev_latency read, write; /* copies of the device's */
 };
 
 enum { DELAY_DUE = VBDEV_MOD, DELAY_STATUS };
@@ -149,6 +153,15 @@ static void delay_reset(struct plx_bdev_io *io)
 	vbdev_reset(io);
 }
 
+static plx_noinline void latencies_load(struct delay *d, struct delay_channel *dc)
+{
+	bdev_lock();
+	dc->read = d->read;
+	dc->write = d->write;
+	dc->generation = d->generation;
+	bdev_unlock();
+}
+
 static void delay_submit(struct plx_bdev_io *io)
 {
 	struct delay_channel *dc = io->mch;
@@ -165,10 +178,12 @@ static void delay_submit(struct plx_bdev_io *io)
 	}
 	/* no I/O comes during a reset: this is after it */
 	dc->resetting = false;
+	if (plx_unlikely(__atomic_load_n(&d->generation, __ATOMIC_RELAXED) != dc->generation))
+		latencies_load(d, dc);
 	ns = latency_draw(io->type == PLX_BDEV_READ || io->type == PLX_BDEV_COMPARE ||
 					  io->type == PLX_BDEV_VERIFY
-				  ? &d->read
-				  : &d->write,
+				  ? &dc->read
+				  : &dc->write,
 			  &dc->rng);
 	io->mod[VBDEV_IOV] = 0;
 	io->mod[DELAY_DUE] =
@@ -184,6 +199,7 @@ static int delay_channel_create(void *ctx, void *ch)
 
 	if (rc)
 		return rc;
+	latencies_load(d, dc);
 	dc->rng = rng_stream(d->seed, __atomic_fetch_add(&d->channels, 1, __ATOMIC_RELAXED));
 	dc->poller = plx_poller_create(delay_poll, dc, 0);
 	if (!dc->poller) {
@@ -216,12 +232,14 @@ static void dump_latency(struct json_t *params, const char *way, const struct pl
 {
 	char key[32];
 
+	uint64_t avg, p99;
+
 	/* what the field's method can say, in its words and microseconds */
-	if (l->kind == PLX_LAT_FIXED && !(l->stall_chance > 0) && l->mean_ns % 1000 == 0) {
+	if (latency_two_point(l, &avg, &p99)) {
 		snprintf(key, sizeof(key), "avg_%s_latency", way);
-		json_object_set_new(params, key, json_integer((json_int_t)(l->mean_ns / 1000)));
+		json_object_set_new(params, key, json_integer((json_int_t)avg));
 		snprintf(key, sizeof(key), "p99_%s_latency", way);
-		json_object_set_new(params, key, json_integer((json_int_t)(l->mean_ns / 1000)));
+		json_object_set_new(params, key, json_integer((json_int_t)p99));
 		return;
 	}
 	snprintf(key, sizeof(key), "%s_latency", way);
@@ -230,12 +248,18 @@ static void dump_latency(struct json_t *params, const char *way, const struct pl
 
 static const char *delay_dump_config(void *ctx, struct json_t *params)
 {
+	struct plx_bdev_latency read, write;
 	struct delay *d = ctx;
 
+	bdev_lock();
+	read = d->read;
+	write = d->write;
+	bdev_unlock();
 	json_object_set_new(params, "name", json_string(d->v.bdev.name));
 	json_object_set_new(params, "base_bdev_name", json_string(vbdev_base_name(&d->v)));
-	dump_latency(params, "read", &d->read);
-	dump_latency(params, "write", &d->write);
+	uuid_dump(&d->v.bdev, params);
+	dump_latency(params, "read", &read);
+	dump_latency(params, "write", &write);
 	json_object_set_new(params, "seed", json_integer((json_int_t)d->seed));
 	return "bdev_delay_create";
 }
@@ -252,7 +276,7 @@ static const struct plx_bdev_ops delay_ops = {
 };
 
 int plx_bdev_delay_create(const char *name, const char *base, const struct plx_bdev_latency *read,
-			  const struct plx_bdev_latency *write, uint64_t seed,
+			  const struct plx_bdev_latency *write, uint64_t seed, const uint8_t *uuid,
 			  struct plx_bdev **out)
 {
 	const char *wrong = latency_check(read);
@@ -272,7 +296,7 @@ int plx_bdev_delay_create(const char *name, const char *base, const struct plx_b
 	d->write = *write;
 	d->seed = seed;
 	d->ticks_per_ns = (uint64_t)(((unsigned __int128)plx_tsc_hz() << 32) / 1000000000u);
-	rc = vbdev_create(&d->v, name, base, &delay_ops);
+	rc = vbdev_create(&d->v, name, base, uuid, &delay_ops);
 	if (rc) {
 		free(d);
 		return rc;
@@ -280,4 +304,46 @@ int plx_bdev_delay_create(const char *name, const char *base, const struct plx_b
 	if (out)
 		*out = &d->v.bdev;
 	return 0;
+}
+
+/* bdev_lock() held */
+static struct delay *delay_by_name(const char *name)
+{
+	struct plx_bdev *b = bdev_lookup(name);
+
+	return b && b->ops == &delay_ops ? b->ctx : NULL;
+}
+
+int plx_bdev_delay_get(const char *name, struct plx_bdev_latency *read,
+		       struct plx_bdev_latency *write)
+{
+	const struct delay *d;
+
+	bdev_lock();
+	d = delay_by_name(name);
+	if (d && read)
+		*read = d->read;
+	if (d && write)
+		*write = d->write;
+	bdev_unlock();
+	return d ? 0 : -ENODEV;
+}
+
+int plx_bdev_delay_set(const char *name, const struct plx_bdev_latency *read,
+		       const struct plx_bdev_latency *write)
+{
+	struct delay *d;
+
+	if ((read && latency_check(read)) || (write && latency_check(write)))
+		return -EINVAL;
+	bdev_lock();
+	d = delay_by_name(name);
+	if (d && read)
+		d->read = *read;
+	if (d && write)
+		d->write = *write;
+	if (d)
+		__atomic_add_fetch(&d->generation, 1, __ATOMIC_RELAXED);
+	bdev_unlock();
+	return d ? 0 : -ENODEV;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bdev/modules/geometry.h"
 #include "bdev/modules/vbdev.h"
 
 #define RULES_MAX 16
@@ -21,9 +22,9 @@ struct error {
 	uint64_t seed;
 	uint32_t channels; /* made so far; atomic */
 	uint32_t generation; /* of the rules; atomic */
-	uint32_t clears; /* how often they all went */
 	unsigned n;
 	struct plx_bdev_error_rule rule[RULES_MAX];
+	uint32_t born[RULES_MAX]; /* generation that brought the rule: tells it from another */
 	uint64_t hits[RULES_MAX]; /* atomic */
 	uint64_t injected[KINDS]; /* atomic */
 };
@@ -31,9 +32,10 @@ struct error {
 struct error_channel {
 	struct vbdev_channel c;
 	struct rng rng;
-	uint32_t generation, clears;
+	uint32_t generation;
 	unsigned n;
 	struct plx_bdev_error_rule rule[RULES_MAX];
+	uint32_t born[RULES_MAX];
 	uint64_t seen[RULES_MAX]; /* I/Os that matched, of this channel */
 	struct bdev_io_list hung;
 };
@@ -47,13 +49,12 @@ enum { ERROR_HARD = VBDEV_MOD, ERROR_MASK, ERROR_AT, ERROR_BUF };
 static plx_noinline void rules_load(struct error *e, struct error_channel *ec)
 {
 	bdev_lock();
-	/* rules are appended, or all cleared: what was counted for those that stay is kept */
-	if (e->clears != ec->clears)
-		ec->n = 0;
-	ec->clears = e->clears;
-	for (unsigned i = ec->n; i < e->n; i++)
-		ec->seen[i] = 0;
+	/* what was counted for rules that stay is kept */
+	for (unsigned i = 0; i < e->n; i++)
+		if (i >= ec->n || ec->born[i] != e->born[i])
+			ec->seen[i] = 0;
 	memcpy(ec->rule, e->rule, e->n * sizeof(e->rule[0]));
+	memcpy(ec->born, e->born, e->n * sizeof(e->born[0]));
 	ec->n = e->n;
 	ec->generation = e->generation;
 	bdev_unlock();
@@ -67,15 +68,22 @@ static bool rule_strikes(struct error_channel *ec, unsigned i)
 	return r->nth ? ++ec->seen[i] == r->nth : rng_unit(&ec->rng) < r->share;
 }
 
+static plx_noinline bool deep_enough(const struct plx_bdev_io *io, uint32_t queue_depth)
+{
+	return channel_in_flight(io->ch) >= queue_depth;
+}
+
 static const struct plx_bdev_error_rule *rule_find(struct error *e, struct error_channel *ec,
-						   unsigned type)
+						   const struct plx_bdev_io *io)
 {
 	const struct plx_bdev_error_rule *hit = NULL;
 
 	for (unsigned i = 0; i < ec->n; i++) {
 		const struct plx_bdev_error_rule *r = &ec->rule[i];
 
-		if (!(r->types & 1u << type) || !rule_strikes(ec, i) || hit)
+		if (!(r->types & 1u << io->type) ||
+		    (r->queue_depth && !deep_enough(io, r->queue_depth)) || !rule_strikes(ec, i) ||
+		    hit)
 			continue;
 		if (!r->count || __atomic_fetch_add(&e->hits[i], 1, __ATOMIC_RELAXED) < r->count)
 			hit = r;
@@ -232,7 +240,7 @@ static void error_submit(struct plx_bdev_io *io)
 		rules_load(e, ec);
 	io->mod[VBDEV_IOV] = 0;
 	io->mod[ERROR_MASK] = 0;
-	r = ec->n ? rule_find(e, ec, io->type) : NULL;
+	r = ec->n ? rule_find(e, ec, io) : NULL;
 	if (plx_unlikely(r != NULL))
 		inject(io, r);
 	else
@@ -270,6 +278,7 @@ static const char *error_dump_config(void *ctx, struct json_t *params)
 
 	json_object_set_new(params, "name", json_string(e->v.bdev.name));
 	json_object_set_new(params, "base_name", json_string(vbdev_base_name(&e->v)));
+	uuid_dump(&e->v.bdev, params);
 	json_object_set_new(params, "seed", json_integer((json_int_t)e->seed));
 	return "bdev_error_create";
 }
@@ -285,7 +294,8 @@ static const struct plx_bdev_ops error_ops = {
 	.dump_config = error_dump_config,
 };
 
-int plx_bdev_error_create(const char *name, const char *base, uint64_t seed, struct plx_bdev **out)
+int plx_bdev_error_create(const char *name, const char *base, uint64_t seed, const uint8_t *uuid,
+			  struct plx_bdev **out)
 {
 	struct error *e = calloc(1, sizeof(*e));
 	int rc;
@@ -293,7 +303,7 @@ int plx_bdev_error_create(const char *name, const char *base, uint64_t seed, str
 	if (!e)
 		return -ENOMEM;
 	e->seed = seed;
-	rc = vbdev_create(&e->v, name, base, &error_ops);
+	rc = vbdev_create(&e->v, name, base, uuid, &error_ops);
 	if (rc) {
 		free(e);
 		return rc;
@@ -323,26 +333,41 @@ static struct error *error_by_name(const char *name)
 	return b && b->ops == &error_ops ? b->ctx : NULL;
 }
 
+/* The first that is used up makes room, else it is one more. */
+static unsigned rule_slot(const struct error *e)
+{
+	unsigned i = 0;
+
+	while (i < e->n && !(e->rule[i].count &&
+			     __atomic_load_n(&e->hits[i], __ATOMIC_RELAXED) >= e->rule[i].count))
+		i++;
+	return i;
+}
+
 static int rule_add(struct error *e, const struct plx_bdev_error_rule *rule)
 {
-	struct plx_bdev_error_rule *r = &e->rule[e->n];
+	struct plx_bdev_error_rule *r;
+	unsigned slot;
 
 	if (!rule) {
 		e->n = 0;
-		e->clears++;
 		return 0;
 	}
 	if (!rule_ok(rule))
 		return -EINVAL;
-	if (e->n == RULES_MAX)
+	slot = rule_slot(e);
+	if (slot == RULES_MAX)
 		return -ENOSPC;
+	r = &e->rule[slot];
 	*r = *rule;
 	if (!r->status)
 		r->status = PLX_BDEV_ST_INTERNAL;
 	if (!r->corrupt_value)
 		r->corrupt_value = 0xff;
-	__atomic_store_n(&e->hits[e->n], 0, __ATOMIC_RELAXED);
-	e->n++;
+	__atomic_store_n(&e->hits[slot], 0, __ATOMIC_RELAXED);
+	e->born[slot] = e->generation + 1;
+	if (slot == e->n)
+		e->n++;
 	return 0;
 }
 

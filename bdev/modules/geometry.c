@@ -9,6 +9,7 @@
 
 #include <pollux/env.h>
 
+#include "core/text.h"
 #include "bdev/modules/geometry.h"
 
 static int refuse(const char *name, const char *what, uint64_t value, const char *remedy)
@@ -41,6 +42,10 @@ int geometry_apply(struct plx_bdev *b, const char *name, const struct plx_bdev_g
 	if (g->dif != PLX_BDEV_DIF_NONE && !g->md_size)
 		return refuse(name, "metadata size", 0,
 			      "protection information needs 8 bytes or more");
+	if (g->phys_block_size &&
+	    (g->phys_block_size < 512 || (g->phys_block_size & (g->phys_block_size - 1))))
+		return refuse(name, "physical block size", g->phys_block_size,
+			      "use a power of two, 512 or more");
 	if (!g->blocks || __builtin_mul_overflow(g->blocks, block, &bytes) || bytes > INT64_MAX)
 		return refuse(name, "number of blocks", g->blocks,
 			      "use 1 or more, up to 2^63 bytes in all");
@@ -56,6 +61,7 @@ int geometry_apply(struct plx_bdev *b, const char *name, const struct plx_bdev_g
 	b->dif = g->dif;
 	b->max_rw_blocks = g->max_rw_blocks;
 	b->boundary = g->boundary;
+	b->phys_block_size = g->phys_block_size;
 	b->numa = g->numa;
 	return 0;
 }
@@ -66,7 +72,8 @@ int geometry_register(struct plx_bdev *b)
 
 	if (rc == -EEXIST)
 		plx_log(PLX_LOG_ERR, "bdev",
-			"%s: there is a bdev of that name: delete it or take another", b->name);
+			"%s: there is a bdev of that name or UUID: delete it or take another",
+			b->name);
 	else if (rc)
 		plx_log(PLX_LOG_ERR, "bdev", "%s: cannot be registered: %s", b->name,
 			strerror(-rc));
@@ -75,12 +82,9 @@ int geometry_register(struct plx_bdev *b)
 
 void uuid_dump(const struct plx_bdev *b, struct json_t *params)
 {
-	char text[37], *p = text;
+	char text[PLX_UUID_TEXT];
 
-	for (int i = 0; i < 16; i++)
-		p += snprintf(p, 4, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-			      b->uuid[i]);
-	json_object_set_new(params, "uuid", json_string(text));
+	json_object_set_new(params, "uuid", json_string(plx_format_uuid(b->uuid, text)));
 }
 
 void geometry_dump(const struct plx_bdev *b, struct json_t *params)
@@ -97,6 +101,9 @@ void geometry_dump(const struct plx_bdev *b, struct json_t *params)
 	}
 	if (b->boundary)
 		json_object_set_new(params, "optimal_io_boundary", json_integer(b->boundary));
+	if (b->phys_block_size)
+		json_object_set_new(params, "physical_block_size",
+				    json_integer(b->phys_block_size));
 	if (b->max_rw_blocks)
 		json_object_set_new(params, "max_rw_blocks", json_integer(b->max_rw_blocks));
 }

@@ -4,6 +4,7 @@
  */
 #include <jansson.h>
 #include <math.h>
+#include <string.h>
 
 #include "bdev/modules/latency.h"
 
@@ -94,9 +95,105 @@ uint64_t latency_draw(const struct plx_bdev_latency *l, struct rng *r)
 	return ns < (double)LATENCY_MAX_NS ? (uint64_t)ns : LATENCY_MAX_NS;
 }
 
+/* ---- the two values of the field's method ---- */
+
+#define P99_SHARE 0.01
+
+bool latency_two_point(const struct plx_bdev_latency *l, uint64_t *avg_us, uint64_t *p99_us)
+{
+	bool stalls = l->stall_chance > 0;
+
+	if (l->kind != PLX_LAT_FIXED || l->mean_ns % 1000 || (stalls && l->stall_ns % 1000) ||
+	    (stalls && (l->stall_chance < P99_SHARE || l->stall_chance > P99_SHARE)))
+		return false;
+	*avg_us = l->mean_ns / 1000;
+	*p99_us = *avg_us + (stalls ? l->stall_ns / 1000 : 0);
+	return true;
+}
+
+const char *latency_from_two_points(struct plx_bdev_latency *l, uint64_t avg_us, uint64_t p99_us)
+{
+	if (avg_us > LATENCY_MAX_NS / 1000 || p99_us > LATENCY_MAX_NS / 1000)
+		return "latencies are at most an hour";
+	if (p99_us < avg_us)
+		return "the 99th percentile is not below the average: raise it first";
+	*l = (struct plx_bdev_latency){ .kind = PLX_LAT_FIXED,
+					.mean_ns = avg_us * 1000,
+					.stall_chance = p99_us > avg_us ? P99_SHARE : 0,
+					.stall_ns = (p99_us - avg_us) * 1000 };
+	return NULL;
+}
+
+/* ---- JSON ---- */
+
+static const char *const kinds[] = { "none", "fixed", "normal", "lognormal", "table" };
+
+static const char *parse_table(const json_t *a, struct plx_bdev_latency *l)
+{
+	if (!json_is_array(a) || json_array_size(a) > PLX_ARRAY_SIZE(l->table))
+		return "a table needs 1 to 32 points [percentile, ns] as 'percentiles'";
+	for (l->points = 0; l->points < json_array_size(a); l->points++) {
+		const json_t *p = json_array_get(a, l->points), *ns = json_array_get(p, 1);
+
+		if (json_array_size(p) != 2 || !json_is_number(json_array_get(p, 0)) ||
+		    !json_is_integer(ns) || json_integer_value(ns) < 0)
+			return "a point of 'percentiles' is [percentile, ns]";
+		l->table[l->points].percentile = json_number_value(json_array_get(p, 0));
+		l->table[l->points].ns = (uint64_t)json_integer_value(ns);
+	}
+	return NULL;
+}
+
+static const char *parse_member(const char *key, const json_t *v, struct plx_bdev_latency *l)
+{
+	uint64_t *ns = !strcmp(key, "mean_ns")	  ? &l->mean_ns
+		       : !strcmp(key, "sigma_ns") ? &l->sigma_ns
+		       : !strcmp(key, "stall_ns") ? &l->stall_ns
+						  : NULL;
+	double *real = !strcmp(key, "sigma")	      ? &l->sigma
+		       : !strcmp(key, "stall_chance") ? &l->stall_chance
+						      : NULL;
+
+	if (!strcmp(key, "percentiles"))
+		return parse_table(v, l);
+	if (ns) {
+		if (!json_is_integer(v) || json_integer_value(v) < 0)
+			return "mean_ns, sigma_ns and stall_ns are whole numbers of nanoseconds";
+		*ns = (uint64_t)json_integer_value(v);
+	} else if (real) {
+		if (!json_is_number(v))
+			return "sigma and stall_chance are numbers";
+		*real = json_number_value(v);
+	} else if (strcmp(key, "distribution")) {
+		return "its members are distribution, mean_ns, sigma_ns, sigma, percentiles, "
+		       "stall_chance and stall_ns";
+	}
+	return NULL;
+}
+
+const char *latency_parse(const struct json_t *o, struct plx_bdev_latency *l)
+{
+	const char *kind = json_string_value(json_object_get(o, "distribution")), *key, *wrong;
+	unsigned k = 0;
+	json_t *v;
+
+	memset(l, 0, sizeof(*l));
+	while (kind && k < PLX_ARRAY_SIZE(kinds) && strcmp(kinds[k], kind))
+		k++;
+	if (!kind || k == PLX_ARRAY_SIZE(kinds))
+		return "its 'distribution' is none, fixed, normal, lognormal or table";
+	l->kind = (enum plx_latency_kind)k;
+	json_object_foreach((json_t *)(uintptr_t)o, key, v)
+	{
+		wrong = parse_member(key, v, l);
+		if (wrong)
+			return wrong;
+	}
+	return latency_check(l);
+}
+
 struct json_t *latency_dump(const struct plx_bdev_latency *l)
 {
-	static const char *const kinds[] = { "none", "fixed", "normal", "lognormal", "table" };
 	json_t *o = json_object();
 
 	json_object_set_new(o, "distribution", json_string(kinds[l->kind]));

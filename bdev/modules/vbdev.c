@@ -34,7 +34,7 @@ const char *vbdev_base_name(const struct vbdev *v)
 	return v->base->bdev->name;
 }
 
-int vbdev_create(struct vbdev *v, const char *name, const char *base,
+int vbdev_create(struct vbdev *v, const char *name, const char *base, const uint8_t *uuid,
 		 const struct plx_bdev_ops *ops)
 {
 	struct plx_bdev *b = &v->bdev;
@@ -54,6 +54,8 @@ int vbdev_create(struct vbdev *v, const char *name, const char *base,
 	}
 	bb = v->base->bdev;
 	memcpy(b->name, name, strlen(name) + 1);
+	if (uuid)
+		memcpy(b->uuid, uuid, sizeof(b->uuid));
 	b->ops = ops;
 	b->ctx = v;
 	b->blocks = bb->blocks;

@@ -35,10 +35,11 @@ enum { VBDEV_IOV, VBDEV_IOVCNT, VBDEV_MOD };
 
 /**
  * vbdev_create - open @base, take over its geometry, register as @name
+ * @uuid: NULL: made from the name
  * @ops: its ctx is @v; submit, channels, destruct are the module's
  * Return: 0; negative errno with a sentence in the log, and nothing left open
  */
-int vbdev_create(struct vbdev *v, const char *name, const char *base,
+int vbdev_create(struct vbdev *v, const char *name, const char *base, const uint8_t *uuid,
 		 const struct plx_bdev_ops *ops);
 /** vbdev_destruct - close the base; @v is the module's to free */
 void vbdev_destruct(struct vbdev *v);

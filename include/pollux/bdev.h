@@ -205,11 +205,19 @@ int plx_bdev_get_stat(struct plx_bdev *b,
 		      void (*cb)(struct plx_bdev *b, const struct plx_bdev_stat *s, void *arg),
 		      void *arg);
 
+/** plx_bdev_reset_stat - as plx_bdev_get_stat(), and from then on they count from zero again, or
+ *  with @errors_only the errors alone do; @cb may be NULL */
+int plx_bdev_reset_stat(struct plx_bdev *b, bool errors_only,
+			void (*cb)(struct plx_bdev *b, const struct plx_bdev_stat *s, void *arg),
+			void *arg);
+
 /** plx_bdev_first / _next - iterate in order of registration; hold no references across turns */
 struct plx_bdev *plx_bdev_first(void);
 struct plx_bdev *plx_bdev_next(struct plx_bdev *b);
 struct plx_bdev *plx_bdev_by_name(const char *name);
 bool plx_bdev_supports(const struct plx_bdev *b, enum plx_bdev_io_type t);
+/** plx_bdev_claimed - somebody has it open for writing */
+bool plx_bdev_claimed(const struct plx_bdev *b);
 
 /* ---- providing a device ---- */
 
@@ -246,7 +254,7 @@ struct plx_bdev_ops {
 /** struct plx_bdev - filled by the module up to @internal, then given to plx_bdev_register() */
 struct plx_bdev {
 	char name[PLX_BDEV_NAME_MAX];
-	char alias[PLX_BDEV_NAME_MAX]; /* "" for none */
+	char alias[PLX_BDEV_NAME_MAX]; /* "": its UUID in text form */
 	uint8_t uuid[16]; /* all zero: made from the name, repeatably */
 	const struct plx_bdev_ops *ops;
 	void *ctx;
@@ -263,6 +271,7 @@ struct plx_bdev {
 	uint32_t max_rw_blocks; /* 0: no limit; larger I/O is split */
 	uint32_t max_segments; /* iovecs of one I/O; 0: no limit */
 	uint32_t boundary; /* blocks, 0 none: no I/O crosses a multiple of it */
+	uint32_t phys_block_size; /* bytes that the medium writes at once; 0: a block */
 	uint32_t max_unmap_blocks, max_write_zeroes_blocks, max_copy_blocks; /* 0: no limit */
 	int numa;
 	struct plx_bdev_internal *internal;
@@ -352,6 +361,7 @@ struct plx_bdev_geometry { /* common to null and malloc */
 	enum plx_bdev_dif dif;
 	uint32_t max_rw_blocks; /* for tests of splitting; 0: no limit */
 	uint32_t boundary;
+	uint32_t phys_block_size; /* as in struct plx_bdev */
 	uint8_t uuid[16];
 	int numa;
 	bool populate; /* malloc: all memory is there from the start, not from first use on */
@@ -383,10 +393,16 @@ struct plx_bdev_latency {
 	uint64_t stall_ns;
 };
 /** plx_bdev_delay_create - @base by name; one distribution for reads, one for writes (and all else
- *  that changes data); @seed repeats a run */
+ *  that changes data); @seed repeats a run; @uuid NULL: made from the name */
 int plx_bdev_delay_create(const char *name, const char *base, const struct plx_bdev_latency *read,
-			  const struct plx_bdev_latency *write, uint64_t seed,
+			  const struct plx_bdev_latency *write, uint64_t seed, const uint8_t *uuid,
 			  struct plx_bdev **out);
+/** plx_bdev_delay_get/set - its distributions; I/O that is under way keeps what it drew. Any of
+ *  @read and @write may be NULL. Any thread. Return: 0; -ENODEV no such delay device; -EINVAL */
+int plx_bdev_delay_get(const char *name, struct plx_bdev_latency *read,
+		       struct plx_bdev_latency *write);
+int plx_bdev_delay_set(const char *name, const struct plx_bdev_latency *read,
+		       const struct plx_bdev_latency *write);
 
 enum plx_bdev_error_kind {
 	PLX_BDEV_ERR_FAIL, /* complete with @status */
@@ -403,10 +419,12 @@ struct plx_bdev_error_rule {
 	uint16_t status; /* FAIL: NVMe form; 0: INTERNAL */
 	uint32_t corrupt_offset; /* CORRUPT: byte of the I/O to change */
 	uint8_t corrupt_value; /* xor mask; 0: 0xff */
+	uint32_t queue_depth; /* only while at least so many are outstanding on the channel */
 };
-int plx_bdev_error_create(const char *name, const char *base, uint64_t seed, struct plx_bdev **out);
-/** plx_bdev_error_inject - add a rule (at most 16), or with NULL clear all. Return: 0; -ENODEV,
- *  -EINVAL, -ENOSPC */
+int plx_bdev_error_create(const char *name, const char *base, uint64_t seed, const uint8_t *uuid,
+			  struct plx_bdev **out);
+/** plx_bdev_error_inject - add a rule (at most 16 that are not used up), or with NULL clear all.
+ *  Return: 0; -ENODEV, -EINVAL, -ENOSPC */
 int plx_bdev_error_inject(const char *name, const struct plx_bdev_error_rule *rule);
 /** plx_bdev_error_injected - I/Os that rules have hit so far, by kind */
 int plx_bdev_error_injected(const char *name, uint64_t counts[4]);

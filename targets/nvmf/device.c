@@ -97,7 +97,8 @@ static int stack_create(struct device_stack *st, const struct device_spec *s, co
 	top = st->bdev[st->n++];
 	if (s->delayed) {
 		snprintf(st->bdev[st->n], sizeof st->bdev[0], "%s_n%u_delay", name, nsid);
-		rc = plx_bdev_delay_create(st->bdev[st->n], top, &s->read, &s->write, seed, NULL);
+		rc = plx_bdev_delay_create(st->bdev[st->n], top, &s->read, &s->write, seed, NULL,
+					   NULL);
 		if (rc)
 			return fail(rc, err, errlen, st->bdev[st->n],
 				    "leave out latency= and stall=");
@@ -105,7 +106,7 @@ static int stack_create(struct device_stack *st, const struct device_spec *s, co
 	}
 	if (s->nrules) {
 		snprintf(st->bdev[st->n], sizeof st->bdev[0], "%s_n%u_error", name, nsid);
-		rc = plx_bdev_error_create(st->bdev[st->n], top, seed, NULL);
+		rc = plx_bdev_error_create(st->bdev[st->n], top, seed, NULL, NULL);
 		if (rc)
 			return fail(rc, err, errlen, st->bdev[st->n], "leave out error=");
 		top = st->bdev[st->n++];

@@ -131,6 +131,20 @@ static uint16_t ns_or_zeroes(struct identify *x, struct nvmf_ctrlr_ns **ns)
 	return 0;
 }
 
+/* What the medium writes at once, as preferred granularity and alignment, 0's based in blocks */
+static void put_preferred_write(struct nvme_id_ns *id, const struct plx_bdev *b)
+{
+	uint32_t blocks = b->phys_block_size / b->block_size;
+
+	if (blocks < 2 || blocks > UINT16_MAX)
+		return;
+	id->nsfeat |= NVME_NS_FEAT_IO_OPT;
+	id->npwg = id->npwa = (uint16_t)(blocks - 1);
+	/* in I/Os of that size deallocation works best as well */
+	id->npdg = id->npda = (uint16_t)(blocks - 1);
+	id->nows = (uint16_t)(blocks - 1);
+}
+
 static uint16_t id_ns(struct identify *x)
 {
 	struct nvme_id_ns *id = x->page;
@@ -151,6 +165,7 @@ static uint16_t id_ns(struct identify *x)
 				    (ns->pi_first ? NVME_NS_DPC_PI_FIRST : NVME_NS_DPC_PI_LAST));
 		id->dps = (uint8_t)(ns->pi_type | (ns->pi_first ? NVME_NS_DPS_PI_FIRST : 0));
 	}
+	put_preferred_write(id, b);
 	id->nmic = 1; /* any controller of the subsystem may have it attached */
 	id->dlfeat = NVMF_DLFEAT;
 	id->nacwu = NVMF_ACWU;

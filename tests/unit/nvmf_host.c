@@ -295,7 +295,7 @@ static int bdev_create(struct host *h, const struct host_opts *o)
 			 : plx_bdev_malloc_create(name, &g, NULL);
 
 	h->error = o->error;
-	return rc || !o->error ? rc : plx_bdev_error_create("host0", name, 1, NULL);
+	return rc || !o->error ? rc : plx_bdev_error_create("host0", name, 1, NULL, NULL);
 }
 
 static int function_create(struct host *h, const struct host_opts *o)

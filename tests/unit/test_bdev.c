@@ -174,6 +174,8 @@ Test(bdev, impossible_geometry_is_refused)
 	manual_register(&m, NATIVE_RW);
 	b = m.bdev;
 	strcpy(b.name, "x");
+	b.alias[0] = '\0';
+	memset(b.uuid, 0, sizeof(b.uuid));
 #define REFUSED(field, value)                                                                      \
 	do {                                                                                       \
 		struct plx_bdev c = b;                                                             \
@@ -917,12 +919,12 @@ Test(bdev, modules_name_the_call_that_would_make_the_device_again)
 		"{\"block_size\":4096,\"dif_is_head_of_md\":false,\"dif_type\":1,\"md_interleave\":"
 		"false,"
 		"\"md_size\":8,\"name\":\"M\",\"num_blocks\":100}");
-	cr_assert_eq(plx_bdev_delay_create("D", "N", &fixed, &none, 7, &b), 0);
+	cr_assert_eq(plx_bdev_delay_create("D", "N", &fixed, &none, 7, NULL, &b), 0);
 	dump_is(b, "bdev_delay_create",
 		"{\"avg_read_latency\":80,\"base_bdev_name\":\"N\",\"name\":\"D\",\"p99_read_"
 		"latency\":80,"
 		"\"seed\":7,\"write_latency\":{\"distribution\":\"none\"}}");
-	cr_assert_eq(plx_bdev_error_create("E", "N", 1, &b), 0);
+	cr_assert_eq(plx_bdev_error_create("E", "N", 1, NULL, &b), 0);
 	dump_is(b, "bdev_error_create", "{\"base_name\":\"N\",\"name\":\"E\",\"seed\":1}");
 }
 
@@ -944,6 +946,41 @@ Test(bdev, modules_refuse_impossible_parameters)
 	cr_assert_eq(plx_bdev_null_create("", &small, NULL), -EINVAL);
 	cr_assert_eq(plx_bdev_null_create("N", &small, NULL), 0);
 	cr_assert_eq(plx_bdev_null_create("N", &small, NULL), -EEXIST);
-	cr_assert_eq(plx_bdev_error_create("E", "nobody", 0, NULL), -ENODEV);
-	cr_assert_eq(plx_bdev_error_create("N", "N", 0, NULL), -EEXIST);
+	cr_assert_eq(plx_bdev_error_create("E", "nobody", 0, NULL, NULL), -ENODEV);
+	cr_assert_eq(plx_bdev_error_create("N", "N", 0, NULL, NULL), -EEXIST);
+}
+
+Test(bdev, statistics_count_from_their_last_reset)
+{
+	static uint8_t buf[1024];
+	struct plx_bdev *b;
+	struct dev d;
+
+	cr_assert_eq(plx_bdev_null_create("N", &small, &b), 0);
+	cr_assert_not(plx_bdev_claimed(b));
+	d = dev_open("N");
+	cr_assert(plx_bdev_claimed(b));
+	do_read(&d, buf, 1024, 0, 2);
+	do_write(&d, buf, 512, 0, 1);
+	cr_assert_eq(plx_bdev_reset_stat(b, true, on_stat, NULL), 0);
+	cr_assert_eq(stat_got.ops[PLX_BDEV_READ], 1);
+	cr_assert_eq(plx_bdev_reset_stat(b, false, on_stat, NULL), 0);
+	cr_assert_eq(stat_got.bytes[PLX_BDEV_READ], 1024, "errors alone were reset");
+	do_write(&d, buf, 512, 0, 1);
+	dev_close(&d);
+	cr_assert_eq(plx_bdev_get_stat(b, on_stat, NULL), 0);
+	cr_assert_eq(stat_got.ops[PLX_BDEV_READ], 0);
+	cr_assert_eq(stat_got.ops[PLX_BDEV_WRITE], 1);
+	cr_assert_eq(stat_got.bytes[PLX_BDEV_WRITE], 512);
+}
+
+Test(bdev, a_device_is_found_by_its_uuid)
+{
+	struct plx_bdev_geometry g = small;
+	struct plx_bdev *b;
+
+	memcpy(g.uuid, "\x91\x3f\xc0\x08\x79\xa7\x44\x7f\xb2\xc4\xc7\x35\x43\x63\x8c\x31", 16);
+	cr_assert_eq(plx_bdev_null_create("N", &g, &b), 0);
+	cr_assert_eq(plx_bdev_by_name("913fc008-79a7-447f-b2c4-c73543638c31"), b);
+	cr_assert_eq(plx_bdev_null_create("N2", &g, NULL), -EEXIST);
 }

@@ -4,6 +4,7 @@
  * that long
  */
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 
 #include "bdev/modules/latency.h"
@@ -169,12 +170,12 @@ Test(bdev_delay, impossible_distributions_are_refused)
 
 	cr_assert_eq(plx_bdev_null_create("N", &g, NULL), 0);
 	for (size_t i = 0; i < PLX_ARRAY_SIZE(bad); i++) {
-		cr_expect_eq(plx_bdev_delay_create("D", "N", &bad[i], &none, 0, NULL), -EINVAL,
-			     "case %zu", i);
-		cr_expect_eq(plx_bdev_delay_create("D", "N", &none, &bad[i], 0, NULL), -EINVAL,
-			     "case %zu", i);
+		cr_expect_eq(plx_bdev_delay_create("D", "N", &bad[i], &none, 0, NULL, NULL),
+			     -EINVAL, "case %zu", i);
+		cr_expect_eq(plx_bdev_delay_create("D", "N", &none, &bad[i], 0, NULL, NULL),
+			     -EINVAL, "case %zu", i);
 	}
-	cr_assert_eq(plx_bdev_delay_create("D", "N", &none, &none, 0, NULL), 0);
+	cr_assert_eq(plx_bdev_delay_create("D", "N", &none, &none, 0, NULL, NULL), 0);
 }
 
 /* ---- the device ---- */
@@ -186,7 +187,7 @@ static struct dev delayed(uint64_t read_ns, uint64_t write_ns)
 	struct plx_bdev_latency w = { .kind = PLX_LAT_FIXED, .mean_ns = write_ns };
 
 	cr_assert_eq(plx_bdev_malloc_create("M", &g, NULL), 0);
-	cr_assert_eq(plx_bdev_delay_create("D", "M", &r, &w, 1, NULL), 0);
+	cr_assert_eq(plx_bdev_delay_create("D", "M", &r, &w, 1, NULL, NULL), 0);
 	return dev_open("D");
 }
 
@@ -254,7 +255,7 @@ Test(bdev_delay, a_thousand_in_flight_each_take_their_own_time)
 	struct dev d;
 
 	cr_assert_eq(plx_bdev_null_create("N", &g, NULL), 0);
-	cr_assert_eq(plx_bdev_delay_create("D", "N", &l, &l, 99, NULL), 0);
+	cr_assert_eq(plx_bdev_delay_create("D", "N", &l, &l, 99, NULL, NULL), 0);
 	d = dev_open("D");
 	for (int i = 0; i < DEEP; i++) {
 		/* the first channel draws the seed's stream 0, in the order of submission */
@@ -372,4 +373,92 @@ Test(bdev_delay, io_waits_when_the_base_has_no_objects_left)
 	cr_assert_eq(gone.status, PLX_BDEV_ST_ABORTED);
 	wait_for(taken == n && r.calls == 100);
 	cr_assert_eq(r.status, 0);
+}
+
+/* ---- what the RPC methods need ---- */
+
+Test(bdev_delay, latencies_change_under_io)
+{
+	struct plx_bdev_latency none = { .kind = PLX_LAT_NONE }, now;
+	struct plx_bdev_latency bad = { .kind = PLX_LAT_FIXED, .mean_ns = UINT64_MAX };
+	struct plx_bdev_latency slow = { .kind = PLX_LAT_FIXED, .mean_ns = 3000000 };
+	struct dev d = delayed(3600000000000ull, 1000);
+	struct result hour = { 0 };
+	uint8_t a[512];
+	struct iovec iov = { a, 512 };
+	uint64_t start;
+
+	cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &hour), 0);
+	cr_assert_eq(plx_bdev_delay_set("D", &none, &slow), 0);
+	cr_assert_eq(do_read(&d, a, 512, 0, 1), 0);
+	start = plx_tsc();
+	cr_assert_eq(do_write(&d, a, 512, 0, 1), 0);
+	cr_assert_geq(elapsed_ns(start), 3000000);
+	cr_assert_eq(hour.calls, 0, "what is under way keeps what it drew");
+	cr_assert_eq(plx_bdev_delay_get("D", &now, NULL), 0);
+	cr_assert_eq(now.kind, PLX_LAT_NONE);
+	cr_assert_eq(plx_bdev_delay_set("D", &bad, NULL), -EINVAL);
+	cr_assert_eq(plx_bdev_delay_set("M", &none, NULL), -ENODEV);
+	cr_assert_eq(plx_bdev_delay_get("nobody", &now, NULL), -ENODEV);
+	cr_assert_eq(io_status(plx_bdev_abort(d.desc, d.ch, &hour, on_done, res)), 0);
+	wait_for(hour.calls);
+}
+
+Test(bdev_delay, an_average_and_a_percentile_make_a_distribution)
+{
+	struct rng r = rng_stream(1, 0);
+	struct plx_bdev_latency l;
+	uint64_t avg, p99, longer = 0;
+
+	cr_assert_null(latency_from_two_points(&l, 10, 500));
+	cr_assert_null(latency_check(&l));
+	cr_assert(latency_two_point(&l, &avg, &p99));
+	cr_assert_eq(avg, 10);
+	cr_assert_eq(p99, 500);
+	for (int i = 0; i < 100000; i++) {
+		uint64_t ns = latency_draw(&l, &r);
+
+		cr_assert(ns == 10000 || ns == 500000);
+		longer += ns == 500000;
+	}
+	cr_assert(longer > 800 && longer < 1200, "%lu of 100000", longer);
+	cr_assert_not_null(latency_from_two_points(&l, 11, 10));
+	cr_assert_not_null(latency_from_two_points(&l, 1, UINT64_MAX));
+	l = (struct plx_bdev_latency){ .kind = PLX_LAT_NORMAL, .mean_ns = 1000 };
+	cr_assert_not(latency_two_point(&l, &avg, &p99));
+}
+
+Test(bdev_delay, distributions_are_read_as_they_are_dumped)
+{
+	struct plx_bdev_latency all[] = {
+		{ .kind = PLX_LAT_NONE },
+		{ .kind = PLX_LAT_FIXED, .mean_ns = 1234, .stall_chance = 0.25, .stall_ns = 7 },
+		{ .kind = PLX_LAT_NORMAL, .mean_ns = 50, .sigma_ns = 6 },
+		{ .kind = PLX_LAT_LOGNORMAL, .mean_ns = 50, .sigma = 0.5 },
+		{ .kind = PLX_LAT_TABLE, .points = 2, .table = { { 50, 1 }, { 99.9, 2 } } },
+	}, back;
+	static const char *const bad[] = {
+		"{}",
+		"{\"distribution\": \"fast\"}",
+		"{\"distribution\": \"fixed\", \"mean_ns\": -1}",
+		"{\"distribution\": \"fixed\", \"mean\": 1}",
+		"{\"distribution\": \"table\"}",
+		"{\"distribution\": \"table\", \"percentiles\": [[1]]}",
+		"{\"distribution\": \"table\", \"percentiles\": [[1, 2.5]]}",
+		"{\"distribution\": \"lognormal\", \"sigma\": \"a\"}",
+	};
+
+	for (size_t i = 0; i < PLX_ARRAY_SIZE(all); i++) {
+		json_t *o = latency_dump(&all[i]);
+
+		cr_assert_null(latency_parse(o, &back), "case %zu", i);
+		cr_assert_eq(memcmp(&back, &all[i], sizeof(back)), 0, "case %zu", i);
+		json_decref(o);
+	}
+	for (size_t i = 0; i < PLX_ARRAY_SIZE(bad); i++) {
+		json_t *o = json_loads(bad[i], 0, NULL);
+
+		cr_expect_not_null(latency_parse(o, &back), "%s", bad[i]);
+		json_decref(o);
+	}
 }

@@ -18,7 +18,7 @@ static struct dev faulty(uint64_t seed)
 	struct plx_bdev_geometry g = { .blocks = 1000, .block_size = 512, .numa = PLX_NUMA_ANY };
 
 	cr_assert_eq(plx_bdev_malloc_create("M", &g, NULL), 0);
-	cr_assert_eq(plx_bdev_error_create("E", "M", seed, NULL), 0);
+	cr_assert_eq(plx_bdev_error_create("E", "M", seed, NULL, NULL), 0);
 	return dev_open("E");
 }
 
@@ -104,7 +104,7 @@ Test(bdev_error, a_share_of_io_fails_and_the_seed_repeats_it)
 	for (int again = 0; again < 2; again++) {
 		dev_close(&d);
 		cr_assert_eq(plx_bdev_delete("E"), 0);
-		cr_assert_eq(plx_bdev_error_create("E", "M", again ? 8 : 7, NULL), 0);
+		cr_assert_eq(plx_bdev_error_create("E", "M", again ? 8 : 7, NULL, NULL), 0);
 		d = dev_open("E");
 		inject(rule);
 		failures(&d, 5000, second);
@@ -306,7 +306,7 @@ Test(bdev_error, abort_and_reset_reach_through_a_stack_of_devices)
 	struct iovec iov = { buf, 512 };
 	struct result a = { 0 }, b = { 0 };
 
-	cr_assert_eq(plx_bdev_delay_create("D", "E", &l, &l, 1, NULL), 0);
+	cr_assert_eq(plx_bdev_delay_create("D", "E", &l, &l, 1, NULL, NULL), 0);
 	d = dev_open("D");
 	inject((struct plx_bdev_error_rule){ .kind = PLX_BDEV_ERR_HANG, .types = READ, .nth = 1 });
 	inject((struct plx_bdev_error_rule){
@@ -324,4 +324,54 @@ Test(bdev_error, abort_and_reset_reach_through_a_stack_of_devices)
 	cr_assert_eq(do_read(&d, buf, 512, 0, 1), 0);
 	dev_close(&d);
 	dev_close(&e);
+}
+
+/* ---- rules of the RPC method ---- */
+
+Test(bdev_error, a_rule_may_wait_for_a_queue_depth)
+{
+	struct plx_bdev_error_rule rule = {
+		.kind = PLX_BDEV_ERR_FAIL, .types = READ, .share = 1, .queue_depth = 3
+	};
+	struct iovec iov = { buf, 512 };
+	struct result r[4] = { 0 };
+	struct dev d = faulty(1);
+
+	inject(rule);
+	cr_assert_eq(read1(&d), 0);
+	cr_assert_eq(read1(&d), 0);
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &r[i]), 0);
+	wait_for(r[0].calls && r[1].calls && r[2].calls && r[3].calls);
+	cr_assert_eq(r[0].status, 0);
+	cr_assert_eq(r[1].status, 0);
+	cr_assert_eq(r[2].status, PLX_BDEV_ST_INTERNAL);
+	/* the third had ended at once: the fourth was the third again */
+	cr_assert_eq(r[3].status, PLX_BDEV_ST_INTERNAL);
+	cr_assert_eq(read1(&d), 0);
+}
+
+Test(bdev_error, rules_that_are_used_up_make_room_and_the_others_keep_their_counts)
+{
+	struct plx_bdev_error_rule once = {
+		.kind = PLX_BDEV_ERR_FAIL, .types = WRITE, .share = 1, .count = 1
+	};
+	struct plx_bdev_error_rule fifth = { .kind = PLX_BDEV_ERR_FAIL, .types = READ, .nth = 5 };
+	struct dev d = faulty(1);
+
+	inject(fifth);
+	cr_assert_eq(read1(&d), 0);
+	cr_assert_eq(read1(&d), 0);
+	for (int i = 0; i < 40; i++) {
+		inject(once);
+		cr_assert_eq(write1(&d), PLX_BDEV_ST_INTERNAL, "round %d", i);
+		cr_assert_eq(write1(&d), 0, "round %d", i);
+	}
+	cr_assert_eq(read1(&d), 0);
+	cr_assert_eq(read1(&d), 0);
+	cr_assert_eq(read1(&d), PLX_BDEV_ST_INTERNAL);
+	for (int i = 0; i < 15; i++)
+		inject(once);
+	cr_assert_eq(plx_bdev_error_inject("E", &once), 0);
+	cr_assert_eq(plx_bdev_error_inject("E", &once), -ENOSPC);
 }

@@ -421,7 +421,7 @@ Test(trouble, commands_wait_for_io_objects_of_the_block_layer, .fini = fini)
 
 	start(&(struct host_opts){ .max_io_queues = 4, .max_queue_size = depth });
 	cr_assert_eq(plx_bdev_null_create("base", &g, NULL), 0);
-	cr_assert_eq(plx_bdev_delay_create("slow", "base", &lat, &lat, 1, NULL), 0);
+	cr_assert_eq(plx_bdev_delay_create("slow", "base", &lat, &lat, 1, NULL, NULL), 0);
 	cr_assert_eq(plx_nvmf_subsystem_add_ns(h.subsystem, "slow", 2), 2);
 	host_idle(&h);
 	cmd = rw(nvme_cmd_read, 0, 1, back);

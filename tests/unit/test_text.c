@@ -302,3 +302,31 @@ Test(text, malformed_options_are_named)
 	cr_assert(strstr(err, "too long") != NULL, "%s", err);
 	free(much);
 }
+
+Test(text, uuids_and_hexadecimal_are_read_and_written)
+{
+	static const char text[] = "913fc008-79a7-447f-b2c4-c73543638c31";
+	static const char *const bad[] = { "",
+					   "913fc008-79a7-447f-b2c4-c73543638c3",
+					   "913fc008-79a7-447f-b2c4-c73543638c311",
+					   "913fc00879a7-447f-b2c4-c73543638c311-",
+					   "913fc008-79a7-447f-b2c4-c73543638c3g",
+					   "913fc008079a7-447f-b2c4-c73543638c31" };
+	char back[PLX_UUID_TEXT];
+	uint8_t uuid[16] = { 0 }, four[4] = { 0 };
+
+	cr_assert(plx_parse_uuid(text, uuid));
+	cr_assert_eq(uuid[0], 0x91);
+	cr_assert_eq(uuid[15], 0x31);
+	cr_assert_str_eq(plx_format_uuid(uuid, back), text);
+	cr_assert(plx_parse_uuid("913FC008-79A7-447F-B2C4-C73543638C31", uuid));
+	cr_assert_str_eq(plx_format_uuid(uuid, back), text);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_expect_not(plx_parse_uuid(bad[i], uuid), "%s", bad[i]);
+	cr_assert_str_eq(plx_format_uuid(uuid, back), text);
+
+	cr_assert(plx_parse_hex("00aBff10", four, 4));
+	cr_assert_str_eq(plx_format_hex(four, 4, back), "00abff10");
+	cr_assert_not(plx_parse_hex("00aBff1", four, 4));
+	cr_assert_not(plx_parse_hex("00aBff1 ", four, 4));
+}
