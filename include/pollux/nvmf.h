@@ -24,6 +24,7 @@ struct plx_nvmf_subsystem_opts {
 	const char *serial; /* up to 20 characters */
 	const char *model; /* up to 40 characters */
 	uint32_t max_namespaces; /* 1..1024; 0: 32 */
+	uint16_t min_cntlid, max_cntlid; /* of its controllers, 1..0xffef; 0: these limits */
 };
 /** Return: NULL with errno EINVAL (malformed NQN, too long), EEXIST, ENOMEM. Any thread, set-up. */
 struct plx_nvmf_subsystem *plx_nvmf_subsystem_create(const struct plx_nvmf_subsystem_opts *opts);
@@ -35,7 +36,30 @@ int plx_nvmf_subsystem_destroy(struct plx_nvmf_subsystem *s);
  * Return: the identifier; -ENODEV, -EEXIST, -ENOSPC, -EINVAL.
  */
 int plx_nvmf_subsystem_add_ns(struct plx_nvmf_subsystem *s, const char *bdev, uint32_t nsid);
+
+/** struct plx_nvmf_ns_opts - @nguid (16 bytes), @eui64 (8), @uuid (16): NULL: made from the bdev's
+ *  UUID, which is the namespace's too */
+struct plx_nvmf_ns_opts {
+	uint32_t nsid; /* 0: the lowest free */
+	const uint8_t *nguid, *eui64, *uuid;
+};
+/** plx_nvmf_subsystem_add_ns_ext - plx_nvmf_subsystem_add_ns() with identifiers of one's own */
+int plx_nvmf_subsystem_add_ns_ext(struct plx_nvmf_subsystem *s, const char *bdev,
+				  const struct plx_nvmf_ns_opts *o);
 int plx_nvmf_subsystem_remove_ns(struct plx_nvmf_subsystem *s, uint32_t nsid);
+
+/**
+ * Hosts that may connect: by NQN, where the transport tells it; all, where the subsystem allows any
+ * host, as it does after plx_nvmf_subsystem_create().
+ *
+ * plx_nvmf_subsystem_add_host - Return: 0 (also when it is in the list); -EINVAL malformed; -ENOMEM
+ * plx_nvmf_subsystem_remove_host - Return: 0; -ENOENT
+ * plx_nvmf_subsystem_allows - @hostnqn NULL: a host that does not tell. All: any thread, set-up
+ */
+int plx_nvmf_subsystem_add_host(struct plx_nvmf_subsystem *s, const char *hostnqn);
+int plx_nvmf_subsystem_remove_host(struct plx_nvmf_subsystem *s, const char *hostnqn);
+void plx_nvmf_subsystem_allow_any_host(struct plx_nvmf_subsystem *s, bool allow);
+bool plx_nvmf_subsystem_allows(struct plx_nvmf_subsystem *s, const char *hostnqn);
 
 /* ---- the in-process front end ---- */
 

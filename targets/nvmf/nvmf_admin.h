@@ -139,6 +139,11 @@ void nvmf_ctrlr_sync(void *ctrlr);
 
 /** nvmf_subsystem_add_ctrlr - gives @c its identifier. Return: 0; -ENOSPC none is left */
 int nvmf_subsystem_add_ctrlr(struct plx_nvmf_subsystem *s, struct nvmf_ctrlr *c);
+/** nvmf_subsystem_visit - call @fn for each controller, in its thread; set-up, not in a callback */
+void nvmf_subsystem_visit(struct plx_nvmf_subsystem *s, void (*fn)(struct nvmf_ctrlr *c, void *arg),
+			  void *arg);
+/** nvmf_nqn_valid - §4.5 */
+bool nvmf_nqn_valid(const char *nqn);
 void nvmf_subsystem_remove_ctrlr(struct plx_nvmf_subsystem *s, struct nvmf_ctrlr *c);
 /** nvmf_ns_get - for a controller that wants to attach. Return: false when it must not */
 bool nvmf_ns_get(struct nvmf_ns *ns);

@@ -53,7 +53,13 @@ struct nvmf_ns {
 	struct plx_bdev_desc *desc;
 	struct plx_bdev *bdev;
 	uint8_t nguid[16], eui64[8], uuid[16];
+	bool nguid_given, eui64_given; /* else they follow from the UUID */
 	struct plx_nvmf_subsystem *subsystem;
+};
+
+struct nvmf_host {
+	STAILQ_ENTRY(nvmf_host) link;
+	char nqn[224];
 };
 
 struct plx_nvmf_subsystem {
@@ -63,7 +69,9 @@ struct plx_nvmf_subsystem {
 	uint32_t max_ns;
 	struct nvmf_ns *ns; /* max_ns of them, index nsid - 1 */
 	pthread_mutex_t lock;
-	uint16_t next_cntlid;
+	uint16_t next_cntlid, min_cntlid, max_cntlid;
+	bool allow_any_host;
+	STAILQ_HEAD(, nvmf_host) hosts; /* allowed ones, in the order of their coming */
 	TAILQ_HEAD(, nvmf_ctrlr) ctrlrs;
 	TAILQ_ENTRY(plx_nvmf_subsystem) link;
 };

@@ -75,7 +75,7 @@ static bool utf8_valid(const char *s)
 	return true;
 }
 
-static bool nqn_valid(const char *nqn)
+bool nvmf_nqn_valid(const char *nqn)
 {
 	static const char uuid_form[] = "nqn.2014-08.org.nvmexpress:uuid:";
 	size_t len = nqn ? strlen(nqn) : 0;
@@ -128,10 +128,12 @@ struct plx_nvmf_subsystem *plx_nvmf_subsystem_create(const struct plx_nvmf_subsy
 	const char *serial = opts->serial ? opts->serial : "1";
 	const char *model = opts->model ? opts->model : "pollux virtual controller";
 	uint32_t max_ns = opts->max_namespaces ? opts->max_namespaces : DEFAULT_MAX_NS;
+	uint16_t min_cntlid = opts->min_cntlid ? opts->min_cntlid : 1;
+	uint16_t max_cntlid = opts->max_cntlid ? opts->max_cntlid : MAX_CNTLID;
 	struct plx_nvmf_subsystem *s;
 
-	if (!nqn_valid(opts->nqn) || !ascii_valid(serial, 20) || !ascii_valid(model, 40) ||
-	    max_ns > NVMF_MAX_NS) {
+	if (!nvmf_nqn_valid(opts->nqn) || !ascii_valid(serial, 20) || !ascii_valid(model, 40) ||
+	    max_ns > NVMF_MAX_NS || max_cntlid > MAX_CNTLID || min_cntlid > max_cntlid) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -147,7 +149,10 @@ struct plx_nvmf_subsystem *plx_nvmf_subsystem_create(const struct plx_nvmf_subsy
 	strcpy(s->serial, serial);
 	strcpy(s->model, model);
 	s->max_ns = max_ns;
-	s->next_cntlid = 1;
+	s->next_cntlid = s->min_cntlid = min_cntlid;
+	s->max_cntlid = max_cntlid;
+	s->allow_any_host = true;
+	STAILQ_INIT(&s->hosts);
 	for (uint32_t i = 0; i < max_ns; i++)
 		s->ns[i].subsystem = s;
 	TAILQ_INIT(&s->ctrlrs);
@@ -182,6 +187,12 @@ int plx_nvmf_subsystem_destroy(struct plx_nvmf_subsystem *s)
 	pthread_mutex_lock(&list_lock);
 	TAILQ_REMOVE(&subsystems, s, link);
 	pthread_mutex_unlock(&list_lock);
+	while (!STAILQ_EMPTY(&s->hosts)) {
+		struct nvmf_host *host = STAILQ_FIRST(&s->hosts);
+
+		STAILQ_REMOVE_HEAD(&s->hosts, link);
+		free(host);
+	}
 	pthread_mutex_destroy(&s->lock);
 	free(s->ns);
 	free(s);
@@ -202,6 +213,11 @@ static bool cntlid_used(const struct plx_nvmf_subsystem *s, uint16_t id)
 	return false;
 }
 
+static uint16_t next_id(const struct plx_nvmf_subsystem *s, uint16_t id)
+{
+	return id == s->max_cntlid ? s->min_cntlid : id + 1;
+}
+
 int nvmf_subsystem_add_ctrlr(struct plx_nvmf_subsystem *s, struct nvmf_ctrlr *c)
 {
 	struct nvmf_ctrlr *after = NULL, *it;
@@ -210,16 +226,16 @@ int nvmf_subsystem_add_ctrlr(struct plx_nvmf_subsystem *s, struct nvmf_ctrlr *c)
 
 	pthread_mutex_lock(&s->lock);
 	id = s->next_cntlid;
-	for (uint32_t tries = 0; tries < MAX_CNTLID; tries++) {
+	for (uint32_t tries = 0; tries <= (uint32_t)s->max_cntlid - s->min_cntlid; tries++) {
 		if (!cntlid_used(s, id)) {
 			rc = 0;
 			break;
 		}
-		id = id == MAX_CNTLID ? 1 : id + 1;
+		id = next_id(s, id);
 	}
 	if (!rc) {
 		c->cntlid = id;
-		s->next_cntlid = id == MAX_CNTLID ? 1 : id + 1;
+		s->next_cntlid = next_id(s, id);
 		/* in the order in which Identify lists them */
 		TAILQ_FOREACH(it, &s->ctrlrs, link)
 		{
@@ -242,32 +258,129 @@ void nvmf_subsystem_remove_ctrlr(struct plx_nvmf_subsystem *s, struct nvmf_ctrlr
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* The one with the next identifier after @cntlid, held until it syncs */
+static struct nvmf_ctrlr *ctrlr_after(struct plx_nvmf_subsystem *s, uint16_t cntlid)
+{
+	struct nvmf_ctrlr *c;
+
+	pthread_mutex_lock(&s->lock);
+	TAILQ_FOREACH(c, &s->ctrlrs, link)
+	{
+		if (c->cntlid > cntlid)
+			break;
+	}
+	if (c)
+		nvmf_ctrlr_hold(c);
+	pthread_mutex_unlock(&s->lock);
+	return c;
+}
+
 /* Each controller looks at the table: at once when it is the caller's own, else by message */
 static void notify_ctrlrs(struct plx_nvmf_subsystem *s)
 {
 	struct nvmf_ctrlr *c;
 	uint16_t told = 0;
 
-	for (;;) {
-		pthread_mutex_lock(&s->lock);
-		TAILQ_FOREACH(c, &s->ctrlrs, link)
-		{
-			if (c->cntlid > told)
-				break;
-		}
-		if (c) {
-			told = c->cntlid;
-			nvmf_ctrlr_hold(c);
-		}
-		pthread_mutex_unlock(&s->lock);
-		if (!c)
-			return;
+	while ((c = ctrlr_after(s, told))) {
+		told = c->cntlid;
 		if (c->thread == plx_thread_current())
 			nvmf_ctrlr_sync(c);
 		else
 			while (plx_thread_send(c->thread, nvmf_ctrlr_sync, c))
 				sched_yield();
 	}
+}
+
+struct visit {
+	struct nvmf_ctrlr *c;
+	void (*fn)(struct nvmf_ctrlr *c, void *arg);
+	void *arg;
+};
+
+static void visit_one(void *arg)
+{
+	struct visit *v = arg;
+
+	if (!v->c->admin->destroyed)
+		v->fn(v->c, v->arg);
+	nvmf_ctrlr_sync(v->c);
+}
+
+void nvmf_subsystem_visit(struct plx_nvmf_subsystem *s, void (*fn)(struct nvmf_ctrlr *c, void *arg),
+			  void *arg)
+{
+	struct visit v = { .fn = fn, .arg = arg };
+	uint16_t seen = 0;
+
+	while ((v.c = ctrlr_after(s, seen))) {
+		seen = v.c->cntlid;
+		plx_thread_call(v.c->thread, visit_one, &v, false);
+	}
+}
+
+/* ---- hosts ---- */
+
+/* s->lock held */
+static struct nvmf_host *host_find(struct plx_nvmf_subsystem *s, const char *nqn)
+{
+	struct nvmf_host *host;
+
+	STAILQ_FOREACH(host, &s->hosts, link)
+	{
+		if (!strcmp(host->nqn, nqn))
+			return host;
+	}
+	return NULL;
+}
+
+int plx_nvmf_subsystem_add_host(struct plx_nvmf_subsystem *s, const char *hostnqn)
+{
+	struct nvmf_host *host;
+
+	if (!nvmf_nqn_valid(hostnqn))
+		return -EINVAL;
+	host = calloc(1, sizeof *host);
+	if (!host)
+		return -ENOMEM;
+	strcpy(host->nqn, hostnqn);
+	pthread_mutex_lock(&s->lock);
+	if (host_find(s, hostnqn)) {
+		free(host);
+	} else {
+		STAILQ_INSERT_TAIL(&s->hosts, host, link);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+int plx_nvmf_subsystem_remove_host(struct plx_nvmf_subsystem *s, const char *hostnqn)
+{
+	struct nvmf_host *host;
+
+	pthread_mutex_lock(&s->lock);
+	host = host_find(s, hostnqn);
+	if (host)
+		STAILQ_REMOVE(&s->hosts, host, nvmf_host, link);
+	pthread_mutex_unlock(&s->lock);
+	free(host);
+	return host ? 0 : -ENOENT;
+}
+
+void plx_nvmf_subsystem_allow_any_host(struct plx_nvmf_subsystem *s, bool allow)
+{
+	pthread_mutex_lock(&s->lock);
+	s->allow_any_host = allow;
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool plx_nvmf_subsystem_allows(struct plx_nvmf_subsystem *s, const char *hostnqn)
+{
+	bool allows;
+
+	pthread_mutex_lock(&s->lock);
+	allows = s->allow_any_host || (hostnqn && host_find(s, hostnqn));
+	pthread_mutex_unlock(&s->lock);
+	return allows;
 }
 
 /* ---- namespaces ---- */
@@ -281,14 +394,14 @@ static uint64_t mix(uint64_t x)
 }
 
 /*
- * EUI-64 and NGUID, the same for the same UUID; marked as locally administered, since no OUI is
- * ours
+ * Where none are given: EUI-64 and NGUID, the same for the same UUID; marked as locally
+ * administered, since no OUI is ours
  */
-static void ns_identifiers(struct nvmf_ns *ns)
+static void ns_identifiers(struct nvmf_ns *ns, const struct plx_nvmf_ns_opts *o)
 {
 	uint64_t half[2], a, b;
 
-	memcpy(ns->uuid, ns->bdev->uuid, sizeof ns->uuid);
+	memcpy(ns->uuid, o->uuid ? o->uuid : ns->bdev->uuid, sizeof ns->uuid);
 	memcpy(half, ns->uuid, sizeof half);
 	a = mix(half[0] ^ mix(half[1] + 1));
 	b = mix(half[1] ^ mix(half[0] + 2));
@@ -297,6 +410,12 @@ static void ns_identifiers(struct nvmf_ns *ns)
 	memcpy(ns->nguid + 8, &a, 8);
 	ns->eui64[0] = (ns->eui64[0] & 0xfe) | 2; /* first byte of the OUI: local, not a group */
 	ns->nguid[8] = ns->eui64[0];
+	ns->nguid_given = o->nguid;
+	ns->eui64_given = o->eui64;
+	if (o->nguid)
+		memcpy(ns->nguid, o->nguid, sizeof ns->nguid);
+	if (o->eui64)
+		memcpy(ns->eui64, o->eui64, sizeof ns->eui64);
 }
 
 static struct nvmf_ns *ns_reserve(struct plx_nvmf_subsystem *s, uint32_t nsid, int *rc)
@@ -338,6 +457,13 @@ static void ns_event(enum plx_bdev_event e, struct plx_bdev *bdev, void *arg)
 
 int plx_nvmf_subsystem_add_ns(struct plx_nvmf_subsystem *s, const char *bdev, uint32_t nsid)
 {
+	return plx_nvmf_subsystem_add_ns_ext(s, bdev, &(struct plx_nvmf_ns_opts){ .nsid = nsid });
+}
+
+int plx_nvmf_subsystem_add_ns_ext(struct plx_nvmf_subsystem *s, const char *bdev,
+				  const struct plx_nvmf_ns_opts *o)
+{
+	uint32_t nsid = o->nsid;
 	struct plx_bdev_desc *desc;
 	struct nvmf_ns *ns;
 	int rc;
@@ -353,7 +479,7 @@ int plx_nvmf_subsystem_add_ns(struct plx_nvmf_subsystem *s, const char *bdev, ui
 		nsid = ns->nsid;
 		ns->desc = desc;
 		ns->bdev = plx_bdev_desc_bdev(desc);
-		ns_identifiers(ns);
+		ns_identifiers(ns, o);
 		ns->active = true;
 	}
 	pthread_mutex_unlock(&s->lock);

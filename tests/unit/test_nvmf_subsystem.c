@@ -3,6 +3,7 @@
  * tests/unit/test_nvmf_subsystem.c - subsystem names, namespaces coming and going under a running
  * controller
  */
+#include "targets/nvmf/nvmf_admin.h"
 #include "tests/unit/nvmf_host.h"
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -291,4 +292,86 @@ Test(namespace, controllers_of_other_threads_are_told)
 	cr_assert(host_poll(&h, slot_is_free, &h.subsystem->ns[2]));
 	plx_thread_call(plx_reactor_thread(r), second_fini, &s, false);
 	plx_reactor_stop(r);
+}
+
+/* ---- what the RPC methods set ---- */
+
+Test(subsystem, controller_identifiers_have_a_range)
+{
+	struct plx_nvmf_subsystem_opts o = { .nqn = "nqn.2014-08.a:b",
+					     .min_cntlid = 5,
+					     .max_cntlid = 7 };
+	struct nvmf_ctrlr c[4] = { 0 };
+	struct plx_nvmf_subsystem *s = plx_nvmf_subsystem_create(&o);
+
+	cr_assert_not_null(s);
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(nvmf_subsystem_add_ctrlr(s, &c[i]), 0);
+		cr_assert_eq(c[i].cntlid, 5 + i);
+	}
+	cr_assert_eq(nvmf_subsystem_add_ctrlr(s, &c[3]), -ENOSPC);
+	nvmf_subsystem_remove_ctrlr(s, &c[1]);
+	cr_assert_eq(nvmf_subsystem_add_ctrlr(s, &c[3]), 0);
+	cr_assert_eq(c[3].cntlid, 6);
+	nvmf_subsystem_remove_ctrlr(s, &c[0]);
+	nvmf_subsystem_remove_ctrlr(s, &c[2]);
+	nvmf_subsystem_remove_ctrlr(s, &c[3]);
+	cr_assert_eq(plx_nvmf_subsystem_destroy(s), 0);
+	o.min_cntlid = 8;
+	cr_assert_null(plx_nvmf_subsystem_create(&o));
+	o = (struct plx_nvmf_subsystem_opts){ .nqn = o.nqn, .max_cntlid = 0xfff0 };
+	cr_assert_null(plx_nvmf_subsystem_create(&o));
+}
+
+Test(subsystem, hosts_are_allowed_by_name_or_all)
+{
+	struct plx_nvmf_subsystem_opts o = { .nqn = "nqn.2014-08.a:b" };
+	struct plx_nvmf_subsystem *s = plx_nvmf_subsystem_create(&o);
+
+	cr_assert(plx_nvmf_subsystem_allows(s, "nqn.2014-08.a:h"));
+	cr_assert(plx_nvmf_subsystem_allows(s, NULL));
+	plx_nvmf_subsystem_allow_any_host(s, false);
+	cr_assert_not(plx_nvmf_subsystem_allows(s, "nqn.2014-08.a:h"));
+	cr_assert_not(plx_nvmf_subsystem_allows(s, NULL));
+	cr_assert_eq(plx_nvmf_subsystem_add_host(s, "h"), -EINVAL);
+	cr_assert_eq(plx_nvmf_subsystem_add_host(s, "nqn.2014-08.a:h"), 0);
+	cr_assert_eq(plx_nvmf_subsystem_add_host(s, "nqn.2014-08.a:h"), 0);
+	cr_assert(plx_nvmf_subsystem_allows(s, "nqn.2014-08.a:h"));
+	cr_assert_not(plx_nvmf_subsystem_allows(s, "nqn.2014-08.a:hh"));
+	cr_assert_eq(plx_nvmf_subsystem_remove_host(s, "nqn.2014-08.a:h"), 0);
+	cr_assert_eq(plx_nvmf_subsystem_remove_host(s, "nqn.2014-08.a:h"), -ENOENT);
+	cr_assert_not(plx_nvmf_subsystem_allows(s, "nqn.2014-08.a:h"));
+	cr_assert_eq(plx_nvmf_subsystem_add_host(s, "nqn.2014-08.a:left"), 0);
+	cr_assert_eq(plx_nvmf_subsystem_destroy(s), 0);
+}
+
+Test(namespace, identifiers_may_be_given)
+{
+	static const uint8_t nguid[16] = { 1, 2, 3 }, eui64[8] = { 4, 5 }, uuid[16] = { 6, 7 };
+	struct plx_nvmf_ns_opts o = { .nsid = 4, .nguid = nguid, .eui64 = eui64, .uuid = uuid };
+	struct nvme_id_ns *id = (void *)page;
+	static const uint8_t descriptors[] = { 1, 8,  0, 0, 4, 5, 0, 0, 0, 0, 0, 0, 2, 16, 0, 0,
+					       1, 2,  3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0, 0,
+					       3, 16, 0, 0, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0,  0, 0 };
+
+	cr_assert_eq(plx_nvmf_subsystem_add_ns_ext(h.subsystem, "host0", &o), 4);
+	cr_assert_eq(host_identify(&h, NVME_IDENTIFY_CNS_NS, 4, 0, page), 0);
+	cr_assert_eq(memcmp(id->nguid, nguid, 16), 0);
+	cr_assert_eq(memcmp(id->eui64, eui64, 8), 0);
+	cr_assert_eq(host_identify(&h, NVME_IDENTIFY_CNS_NS_DESC_LIST, 4, 0, page), 0);
+	cr_assert_eq(memcmp(page, descriptors, sizeof descriptors), 0);
+}
+
+static void count_ctrlr(struct nvmf_ctrlr *c, void *arg)
+{
+	cr_assert_eq(plx_thread_current(), c->thread);
+	++*(int *)arg;
+}
+
+Test(namespace, every_controller_is_visited_in_its_thread)
+{
+	int n = 0;
+
+	nvmf_subsystem_visit(h.subsystem, count_ctrlr, &n);
+	cr_assert_eq(n, 1);
 }
