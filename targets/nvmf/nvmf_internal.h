@@ -11,6 +11,7 @@
  *   pcie.c           the virtual PCIe function: registers and reset; pcie_queue.c its queues and
  *   doorbells
  *   virtual.c        the in-process front end; device.c the tools' embedded device
+ *   vfio_user*.c     the vfio-user front end (vfio_user.h)
  *
  * A controller, its function, its queues and their requests belong to one plx_thread.
  */
@@ -140,6 +141,7 @@ struct nvmf_cq {
 	bool irq_enabled;
 	uint8_t bad_db; /* reported an invalid doorbell value */
 	uint32_t sqs; /* submission queues that complete here */
+	uint32_t rounds; /* how often tail came back to 0 */
 	struct nvmf_req *full_head, **full_tail; /* completions waiting for room */
 	struct nvmf_fn *fn;
 	uint64_t prp;
@@ -241,16 +243,36 @@ struct nvmf_fn {
 	uint32_t bdev_resets; /* outstanding, of a controller reset */
 	uint64_t disable_tsc; /* when CC.EN went to 0 */
 	uint32_t full_cqs; /* completion queues with a list of waiting completions */
+	uint64_t completed_io, completed_admin; /* of queues that are gone */
 };
+
+/** nvmf_cq_posted - completions posted to @cq so far */
+static inline uint64_t nvmf_cq_posted(const struct nvmf_cq *cq)
+{
+	return (uint64_t)cq->rounds * cq->size + cq->tail;
+}
+
+/* Doorbells in memory that both sides write: 128 bytes apart, no two share a pair of lines */
+#define NVMF_DSTRD_APART 5u
+
+/** nvmf_fn_opts_check - what front ends let their users choose; 0 takes the default. Return: 0;
+ *  -EINVAL */
+int nvmf_fn_opts_check(uint32_t max_io_queues, uint32_t max_queue_size, uint32_t mdts);
+/** nvmf_fn_opts_fill - the choices and their defaults; the rest of @o is left alone */
+void nvmf_fn_opts_fill(struct nvmf_fn_opts *o, uint32_t max_io_queues, uint32_t max_queue_size,
+		       uint32_t mdts);
 
 /** nvmf_fn_init - on @thread's behalf; registers are at reset values. Return: 0 or -errno */
 int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread,
 		 const struct nvmf_fn_opts *opts);
-/** nvmf_fn_stop - in the function's thread: take no more commands, begin to bring back what is in
- *  flight */
+/** nvmf_fn_halt - in the function's thread: take no more commands, abort what is in flight */
+void nvmf_fn_halt(struct nvmf_fn *fn);
+/** nvmf_fn_stop - the same, and what did not come back at once is ended by bdev resets */
 void nvmf_fn_stop(struct nvmf_fn *fn);
-/** nvmf_fn_stopped - in the function's thread, after nvmf_fn_stop(): everything has come back */
+/** nvmf_fn_stopped - in the function's thread, after nvmf_fn_halt(): everything has come back */
 bool nvmf_fn_stopped(const struct nvmf_fn *fn);
+/** nvmf_fn_completed - admin or I/O commands completed since nvmf_fn_init() */
+uint64_t nvmf_fn_completed(const struct nvmf_fn *fn, bool admin);
 /** nvmf_fn_fini - in the function's thread: drops queues whatever they hold */
 void nvmf_fn_fini(struct nvmf_fn *fn);
 

@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define FN_CAP_TO 20u /* 500 ms units: ready or not within 10 s */
-#define FN_VS	  0x00020000u /* 2.0 */
+#define FN_CAP_TO	  20u /* 500 ms units: ready or not within 10 s */
+#define FN_VS		  0x00020000u /* 2.0 */
+#define FN_MAX_QUEUE_SIZE 1024u /* where the user does not say */
+#define FN_MDTS		  5u /* 128 KiB, likewise */
 /* commands that outlive their abort by so long are ended by a bdev reset */
 #define FN_RESET_PATIENCE_S 1
 
@@ -22,6 +24,22 @@ static uint64_t fn_cap(const struct nvmf_fn_opts *o)
 	       (uint64_t)o->dstrd << NVME_CAP_DSTRD_SHIFT |
 	       (uint64_t)(NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI) << NVME_CAP_CSS_SHIFT |
 	       (uint64_t)NVME_CAP_CRWMS << NVME_CAP_CRMS_SHIFT; /* MPSMIN = MPSMAX = 4 KiB */
+}
+
+int nvmf_fn_opts_check(uint32_t max_io_queues, uint32_t max_queue_size, uint32_t mdts)
+{
+	return max_io_queues > NVMF_MAX_IOQ || max_queue_size == 1 || max_queue_size > 65536 ||
+			       mdts > NVMF_MDTS_MAX
+		       ? -EINVAL
+		       : 0;
+}
+
+void nvmf_fn_opts_fill(struct nvmf_fn_opts *o, uint32_t max_io_queues, uint32_t max_queue_size,
+		       uint32_t mdts)
+{
+	o->max_io_queues = max_io_queues ? max_io_queues : NVMF_MAX_IOQ;
+	o->max_queue_size = max_queue_size ? max_queue_size : FN_MAX_QUEUE_SIZE;
+	o->mdts = mdts ? mdts : FN_MDTS;
 }
 
 int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread,
@@ -342,12 +360,18 @@ uint64_t nvmf_fn_reg_read(struct nvmf_fn *fn, uint32_t offset, unsigned size)
 	return offset & 4 ? v >> 32 : v & UINT32_MAX;
 }
 
-void nvmf_fn_stop(struct nvmf_fn *fn)
+void nvmf_fn_halt(struct nvmf_fn *fn)
 {
 	plx_poller_destroy(fn->poller);
 	fn->poller = NULL;
 	fn_kill_queues(fn);
 	nvmf_ctrlr_disable(fn->ctrlr);
+}
+
+void nvmf_fn_stop(struct nvmf_fn *fn)
+{
+	if (fn->poller)
+		nvmf_fn_halt(fn);
 	if (fn_outstanding(fn) && !fn->bdev_resets)
 		fn_reset_bdevs(fn);
 }
@@ -355,6 +379,16 @@ void nvmf_fn_stop(struct nvmf_fn *fn)
 bool nvmf_fn_stopped(const struct nvmf_fn *fn)
 {
 	return !fn_outstanding(fn) && !fn->bdev_resets && !fn->flushes;
+}
+
+uint64_t nvmf_fn_completed(const struct nvmf_fn *fn, bool admin)
+{
+	uint64_t n = admin ? fn->completed_admin : fn->completed_io;
+	uint32_t first = admin ? 0 : 1, last = admin ? 0 : fn->opts.max_io_queues;
+
+	for (uint32_t qid = first; qid <= last; qid++)
+		n += fn->cqs[qid] ? nvmf_cq_posted(fn->cqs[qid]) : 0;
+	return n;
 }
 
 void nvmf_fn_fini(struct nvmf_fn *fn)

@@ -60,6 +60,7 @@ static inline bool cq_post(struct nvmf_cq *cq, const struct nvmf_sq *sq, uint16_
 	if (++cq->tail == cq->size) {
 		cq->tail = 0;
 		cq->phase ^= 1;
+		cq->rounds++;
 	}
 	return true;
 }
@@ -247,6 +248,7 @@ struct nvmf_cq *nvmf_cq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 
 void nvmf_cq_free(struct nvmf_cq *cq)
 {
+	*(cq->qid ? &cq->fn->completed_io : &cq->fn->completed_admin) += nvmf_cq_posted(cq);
 	cq->fn->cqs[cq->qid] = NULL;
 	free(cq);
 }

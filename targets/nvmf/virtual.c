@@ -12,9 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define VIRT_DSTRD	    5u /* 4 << 5 = 128 bytes */
-#define VIRT_MAX_QUEUE_SIZE 1024u
-
 /* Lives until both sides have let go of it: destroyed by its owner, closed by the driver. Under
  * virt_lock. */
 struct plx_nvmf_virtual {
@@ -84,7 +81,8 @@ static int virt_open(const struct plx_nvme_trid *trid, struct plx_pcie_dev **dev
 	d->v = v;
 	d->base.ops = &virtual_backend;
 	d->base.doorbells = v->fn_opts.doorbells;
-	d->base.doorbell_bytes = (size_t)(v->fn_opts.max_io_queues + 1) * 2 * (4u << VIRT_DSTRD);
+	d->base.doorbell_bytes =
+		(size_t)(v->fn_opts.max_io_queues + 1) * 2 * (4u << NVMF_DSTRD_APART);
 	d->base.numa = PLX_NUMA_ANY;
 	d->base.iova_is_va = true;
 	*dev = &d->base;
@@ -204,10 +202,7 @@ static int virt_check(const struct plx_nvmf_virtual_opts *o)
 {
 	if (!o->name || !o->name[0] || strlen(o->name) > 256 || !o->subsystem || !o->thread)
 		return -EINVAL;
-	if (o->max_io_queues > NVMF_MAX_IOQ || o->max_queue_size == 1 ||
-	    o->max_queue_size > 65536 || o->mdts > NVMF_MDTS_MAX)
-		return -EINVAL;
-	return 0;
+	return nvmf_fn_opts_check(o->max_io_queues, o->max_queue_size, o->mdts);
 }
 
 struct plx_nvmf_virtual *plx_nvmf_virtual_create(const struct plx_nvmf_virtual_opts *o)
@@ -227,13 +222,11 @@ struct plx_nvmf_virtual *plx_nvmf_virtual_create(const struct plx_nvmf_virtual_o
 	v->subsystem = o->subsystem;
 	v->thread = o->thread;
 	v->inlined = plx_thread_current() == o->thread;
-	v->fn_opts.max_io_queues = o->max_io_queues ? o->max_io_queues : NVMF_MAX_IOQ;
-	v->fn_opts.max_queue_size = o->max_queue_size ? o->max_queue_size : VIRT_MAX_QUEUE_SIZE;
-	v->fn_opts.mdts = o->mdts ? o->mdts : 5;
-	v->fn_opts.dstrd = VIRT_DSTRD;
-	v->fn_opts.doorbells =
-		plx_dma_zalloc((size_t)(v->fn_opts.max_io_queues + 1) * 2 * (4u << VIRT_DSTRD),
-			       PLX_PAGE_SIZE, PLX_NUMA_ANY);
+	nvmf_fn_opts_fill(&v->fn_opts, o->max_io_queues, o->max_queue_size, o->mdts);
+	v->fn_opts.dstrd = NVMF_DSTRD_APART;
+	v->fn_opts.doorbells = plx_dma_zalloc((size_t)(v->fn_opts.max_io_queues + 1) * 2 *
+						      (4u << NVMF_DSTRD_APART),
+					      PLX_PAGE_SIZE, PLX_NUMA_ANY);
 	if (!v->fn_opts.doorbells)
 		goto free_v;
 	pthread_mutex_lock(&virt_lock);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * targets/nvmf/vfio_user.h - what the files of the vfio-user front end share
+ *
+ *   vfio_user.c      front ends: listening socket, life of connections, the thread's poller
+ *   vfio_user_msg.c  framing: messages and file descriptors in and out
+ *   vfio_user_dev.c  VERSION and the device's messages
+ *   vfio_user_bar.c  regions: registers, doorbells, MSI-X table
+ *   vfio_user_cfg.c  PCI configuration space
+ *   vfio_user_irq.c  interrupts
+ *   vfio_user_dma.c  the client's memory
+ *
+ * All of a front end belongs to one plx_thread and is looked at from its turns.
+ */
+#ifndef POLLUX_NVMF_VFIO_USER_H
+#define POLLUX_NVMF_VFIO_USER_H
+
+#include "core/vfio_user_proto.h"
+#include "targets/nvmf/nvmf_internal.h"
+
+#define VU_MAX_FDS     253u /* the kernel's SCM_MAX_FD */
+#define VU_MAX_XFER    VFIO_USER_DEFAULT_XFER /* what we take in one message */
+#define VU_MAX_MSG     (sizeof(struct vfio_user_hdr) + 32 + VU_MAX_XFER)
+#define VU_MAX_VERSION 16384u /* bytes of a VERSION message's JSON */
+#define VU_TURN_MSGS   64u /* messages of one connection in a turn */
+#define VU_MAX_HELD    64u /* commands kept while one before them takes its time */
+#define VU_MAX_TX      (4u << 20) /* bytes of replies that the client has not taken */
+#define VU_MAX_MAPS    NVMF_MAX_REGIONS
+#define VU_MAX_DRAIN   8u /* dead clients' functions that still drain */
+
+#define VU_DOORBELLS 0x1000u /* offset in BAR 0 (NVMe over PCIe Transport 1.0c §3.1.2) */
+#define VU_CFG_SIZE  4096u
+#define VU_MSIX_BAR  4
+#define VU_MSIX_PBA  0x1000u /* the table is before it: 256 vectors at most */
+
+/* ---- messages ---- */
+
+struct vu_msg {
+	STAILQ_ENTRY(vu_msg) link; /* of those held */
+	struct vfio_user_hdr hdr;
+	uint32_t got; /* bytes of header and payload received */
+	uint32_t len, room; /* payload: bytes, and bytes allocated */
+	uint8_t *data;
+	uint32_t nfds;
+	int fds[VU_MAX_FDS]; /* -1: somebody took it */
+};
+
+struct vu_tx {
+	STAILQ_ENTRY(vu_tx) link;
+	uint32_t len, sent;
+	int fd; /* sent with the first byte, and not ours; -1: none */
+	uint8_t data[];
+};
+
+/* ---- a connection ---- */
+
+struct vu_map {
+	uint64_t iova, len;
+	uint8_t prot; /* VFIO_USER_DMA_READABLE, WRITEABLE */
+	void *va; /* NULL: reached by messages */
+	size_t va_len; /* of the mmap: hugetlb pages are whole */
+	int guard; /* core/fault.h */
+};
+
+struct vu_vector {
+	int trigger, mask, unmask; /* eventfds, or -1 */
+	bool masked, pending;
+};
+
+enum vu_busy { VU_IDLE, VU_UNMAPPING, VU_RESETTING };
+
+/* A client. From accept() until its function has drained, which may be long after the socket is
+ * closed. */
+struct vu_conn {
+	struct nvmf_fn fn;
+	struct plx_nvmf_vfio_user *v;
+	TAILQ_ENTRY(vu_conn) link; /* draining */
+	int fd;
+	bool negotiated, closing; /* closing: nothing is read any more */
+	bool fn_live; /* fn is initialised */
+	uint64_t drain_tsc; /* since when it drains */
+	/* what the client can take */
+	uint32_t max_fds, max_xfer;
+
+	struct vu_msg *rx;
+	STAILQ_HEAD(, vu_msg) held;
+	uint32_t nheld;
+	STAILQ_HEAD(, vu_tx) tx;
+	uint32_t tx_bytes;
+
+	/* a command that takes its time; those after it wait */
+	enum vu_busy busy;
+	struct vfio_user_hdr busy_hdr;
+	uint8_t busy_reply[32];
+	uint32_t busy_reply_len;
+	struct vu_map busy_map;
+	uint64_t busy_tsc;
+	bool busy_aborted;
+
+	/* BAR 0 doorbells */
+	int db_fd;
+	void *db_mem; /* BAR 0 from its beginning */
+	size_t db_len;
+
+	struct vu_map *maps;
+	uint32_t nmaps;
+	uint64_t map_bytes;
+	_Atomic uint32_t faulted; /* by the signal handler: a mapping lost its file */
+
+	/* interrupts */
+	struct vu_vector intx;
+	struct vu_vector *msix; /* [nvec] */
+	uint32_t nvec, nmsix; /* vectors; of them with a trigger */
+	struct plx_poller *irq_poller; /* while there is an eventfd to signal */
+	uint64_t *cq_seen; /* [max_io_queues + 1] nvmf_cq_posted() as of the last signal */
+	uint8_t *msix_table;
+
+	uint8_t *cfg; /* [VU_CFG_SIZE] */
+	const uint8_t *cfg_mask; /* writable bits */
+};
+
+struct plx_nvmf_vfio_user {
+	struct vu_loop *loop;
+	TAILQ_ENTRY(plx_nvmf_vfio_user) link; /* in its loop */
+	struct plx_nvmf_subsystem *subsystem;
+	struct plx_thread *thread;
+	struct nvmf_fn_opts fn_opts; /* without doorbells: each connection has its own */
+	bool trap_doorbells;
+	char path[108];
+	uint64_t dev, ino; /* of the socket file */
+	int listen_fd;
+	struct vu_conn *conn; /* the client, or NULL */
+	TAILQ_HEAD(, vu_conn) draining;
+	uint32_t ndraining;
+	struct plx_nvmf_vfio_user_stats stats; /* of connections that are gone, and counters */
+	int rc; /* of what was called in the thread */
+};
+
+/* ---- vfio_user.c ---- */
+
+/** vu_conn_drop - the client is gone, or broke the protocol (@why, logged): close and drain */
+void vu_conn_drop(struct vu_conn *c, const char *why);
+
+/* ---- vfio_user_msg.c ---- */
+
+/** vu_rx - receive and handle what is there, within bounds. Return: messages */
+int vu_rx(struct vu_conn *c);
+/** vu_held_run - the commands that waited for a busy one */
+void vu_held_run(struct vu_conn *c);
+/** vu_tx_flush - Return: 0; -errno when the client is gone */
+int vu_tx_flush(struct vu_conn *c);
+/** vu_send - queue a message, @fd (still the caller's) with it or -1. Return: its payload to fill
+ *  in, @len bytes, zeroed, until the next vu_tx_flush(); NULL: out of memory, the client is
+ *  dropped */
+void *vu_send(struct vu_conn *c, const struct vfio_user_hdr *hdr, uint32_t len, int fd);
+/** vu_reply - answer @to, unless it wants none. Return: as vu_send(); NULL also when none is
+ *  wanted */
+void *vu_reply(struct vu_conn *c, const struct vfio_user_hdr *to, uint32_t len, int fd);
+/** vu_reply_error - @err a positive errno */
+void vu_reply_error(struct vu_conn *c, const struct vfio_user_hdr *to, int err);
+void vu_msg_free(struct vu_msg *m);
+/** vu_msg_purge - everything received or queued and not handled */
+void vu_msg_purge(struct vu_conn *c);
+
+/* ---- vfio_user_dev.c ---- */
+
+/** vu_command - one command of the client */
+void vu_command(struct vu_conn *c, struct vu_msg *m);
+/** vu_busy_step - is the command that takes its time done? */
+void vu_busy_step(struct vu_conn *c);
+
+#endif
