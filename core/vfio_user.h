@@ -84,6 +84,19 @@ struct vfio_user_region_rw {
 	uint32_t region, count;
 };
 
+/* one write of REGION_WRITE_MULTI, which begins with a uint64_t count of them */
+struct vfio_user_write_one {
+	uint64_t offset;
+	uint32_t region, count;
+	uint8_t data[8];
+};
+_Static_assert(sizeof(struct vfio_user_write_one) == 24, "as in the specification");
+
+/* DEVICE_GET_REGION_IO_FDS, without the array */
+struct vfio_user_region_io_fds {
+	uint32_t argsz, flags, index, count;
+};
+
 /* DMA_READ and DMA_WRITE, both ways; data follows what carries some */
 struct vfio_user_dma_rw {
 	uint64_t address, count;

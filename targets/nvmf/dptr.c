@@ -9,6 +9,7 @@
 #include "targets/nvmf/nvmf_internal.h"
 #include "targets/nvmf/nvmf_limits.h"
 #include <errno.h>
+#include <sys/mman.h>
 
 #define ST(sc)	       NVMF_ST_DNR(NVMF_ST(NVME_SC_##sc))
 #define PRP_BATCH      64u /* list entries copied at once */
@@ -19,6 +20,7 @@
 #define PAGE_OFFSET(a) ((a) & (PLX_PAGE_SIZE - 1))
 
 _Static_assert(sizeof(struct plx_nvme_sgl_desc) == 16, "§4.1.2 figure 100");
+_Static_assert(NVMF_DMA_RW == (PROT_READ | PROT_WRITE), "what both are");
 _Static_assert(NVMF_SGLS == (1u << 0 | 1u << 16 | 1u << 18 | 1u << 19), "what the walk below does");
 
 /* Where bit buckets send data; never read, so one a thread is enough for any number of commands */
@@ -61,7 +63,7 @@ static void region_remove(struct nvmf_fn *fn, uint32_t at)
 
 static bool region_touches(const struct nvmf_dma_region *a, const struct nvmf_dma_region *b)
 {
-	return a->iova + a->len == b->iova && a->va + a->len == b->va;
+	return a->iova + a->len == b->iova && a->va + a->len == b->va && a->prot == b->prot;
 }
 
 /*
@@ -93,16 +95,22 @@ static int region_add(struct nvmf_fn *fn, struct nvmf_dma_region new)
 	return region_insert(fn, at, new) ? 0 : -ENOSPC;
 }
 
-int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len)
+int nvmf_fn_dma_map_prot(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len, uint32_t prot)
 {
 	int rc;
 
 	if (!len || !va || iova > UINT64_MAX - len || (uintptr_t)va > UINTPTR_MAX - len)
 		return -EINVAL;
 	pthread_mutex_lock(&fn->region_lock);
-	rc = region_add(fn, (struct nvmf_dma_region){ .iova = iova, .len = len, .va = va });
+	rc = region_add(fn, (struct nvmf_dma_region){
+				    .iova = iova, .len = len, .va = va, .prot = prot });
 	pthread_mutex_unlock(&fn->region_lock);
 	return rc;
+}
+
+int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len)
+{
+	return nvmf_fn_dma_map_prot(fn, iova, va, len, NVMF_DMA_RW);
 }
 
 /*
@@ -112,7 +120,7 @@ int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len)
 static uint32_t region_cut(struct nvmf_fn *fn, uint32_t at, uint64_t from, uint64_t to)
 {
 	struct nvmf_dma_region *r = &fn->regions[at];
-	struct nvmf_dma_region tail = { .iova = to };
+	struct nvmf_dma_region tail = { .iova = to, .prot = r->prot };
 
 	if (r->len > to - r->iova) {
 		tail.va = r->va + (to - r->iova);
@@ -154,29 +162,31 @@ void nvmf_fn_dma_unmap(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 	pthread_mutex_unlock(&fn->region_lock);
 }
 
-/* Host address of @iova; *@len is lowered to what is contiguous there. NULL: not mapped */
-static char *map_some(struct nvmf_fn *fn, uint64_t iova, uint64_t *len)
+/*
+ * Host address of @iova for what @prot asks; *@len is lowered to what is contiguous there. NULL:
+ * not mapped, or not for that
+ */
+static char *map_some(struct nvmf_fn *fn, uint64_t iova, uint64_t *len, uint32_t prot)
 {
-	uint64_t off = iova - fn->last.iova;
-	bool found = off < fn->last.len;
+	struct nvmf_dma_region r = fn->last;
 
-	if (!found) {
+	if (iova - r.iova >= r.len) {
 		uint32_t n;
 
 		pthread_mutex_lock(&fn->region_lock);
 		n = regions_upto(fn, iova);
-		if (n && iova - fn->regions[n - 1].iova < fn->regions[n - 1].len) {
-			fn->last = fn->regions[n - 1];
-			found = true;
-		}
+		r.len = 0;
+		if (n)
+			r = fn->regions[n - 1];
 		pthread_mutex_unlock(&fn->region_lock);
-		if (!found)
+		if (iova - r.iova >= r.len || (prot & ~r.prot))
 			return NULL;
-		off = iova - fn->last.iova;
+		if (r.prot == NVMF_DMA_RW)
+			fn->last = r;
 	}
-	if (*len > fn->last.len - off)
-		*len = fn->last.len - off;
-	return fn->last.va + off;
+	if (*len > r.len - (iova - r.iova))
+		*len = r.len - (iova - r.iova);
+	return r.va + (iova - r.iova);
 }
 
 /* A region that grew since it was copied to @last is looked up again before the answer is no */
@@ -186,7 +196,7 @@ void *nvmf_map_slow(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 	char *va;
 
 	fn->last.len = 0;
-	va = map_some(fn, iova, &got);
+	va = map_some(fn, iova, &got, NVMF_DMA_RW);
 	return got == len ? va : NULL;
 }
 
@@ -195,7 +205,7 @@ static bool read_host(struct nvmf_fn *fn, uint64_t iova, void *dst, uint64_t len
 {
 	while (len) {
 		uint64_t n = len;
-		const char *src = map_some(fn, iova, &n);
+		const char *src = map_some(fn, iova, &n, PROT_READ);
 
 		if (!src)
 			return false;
@@ -247,7 +257,7 @@ static uint16_t add_host(struct pieces *p, uint64_t iova, uint64_t len)
 {
 	while (len) {
 		uint64_t n = len;
-		char *va = map_some(p->fn, iova, &n);
+		char *va = map_some(p->fn, iova, &n, p->from_host ? PROT_READ : PROT_WRITE);
 
 		if (!va)
 			return ST(DATA_XFER_ERROR);

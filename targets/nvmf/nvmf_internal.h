@@ -196,8 +196,10 @@ struct nvmf_dma_region {
 	uint64_t iova;
 	uint64_t len;
 	char *va;
+	uint32_t prot; /* PROT_READ, PROT_WRITE: what the device may do there */
 };
 #define NVMF_MAX_REGIONS 1024
+#define NVMF_DMA_RW	 3u /* PROT_READ | PROT_WRITE; others are never in nvmf_fn.last */
 
 /* ---- the virtual PCIe function: pcie.c, pcie_queue.c ---- */
 
@@ -290,6 +292,9 @@ uint64_t nvmf_fn_reg_read(struct nvmf_fn *fn, uint32_t offset, unsigned size);
 /** nvmf_fn_dma_map/unmap (dptr.c) - any thread. Map Return: 0; -EINVAL empty or wrapping; -EEXIST
  *  overlap; -ENOSPC */
 int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len);
+/** nvmf_fn_dma_map_prot - the same for memory that the device may only read, or only write: the
+ *  other direction is a Data Transfer Error */
+int nvmf_fn_dma_map_prot(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len, uint32_t prot);
 void nvmf_fn_dma_unmap(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
 /** nvmf_fn_poll - one turn: new commands of each queue. Return: commands fetched */
 int nvmf_fn_poll(void *fn);
@@ -330,7 +335,7 @@ void nvmf_fn_attend_queues(struct nvmf_fn *fn);
 /* ---- translation: dptr.c ---- */
 
 /**
- * nvmf_map - host address of @len bytes at @iova
+ * nvmf_map - host address of @len bytes at @iova, to be read and written
  * Return: the address, or NULL when any of it is outside of what the host mapped
  */
 void *nvmf_map_slow(struct nvmf_fn *fn, uint64_t iova, uint64_t len);

@@ -157,8 +157,8 @@ static struct vu_conn *conn_create(struct plx_nvmf_vfio_user *v, int fd)
 	c->v = v;
 	c->fd = fd;
 	c->db_fd = -1;
-	c->max_fds = VFIO_USER_DEFAULT_MSG_FDS;
-	c->max_xfer = VFIO_USER_DEFAULT_XFER;
+	c->max_fds = VFIO_USER_DEFAULT_MAX_FDS;
+	c->max_xfer = VFIO_USER_DEFAULT_MAX_XFER;
 	STAILQ_INIT(&c->held);
 	STAILQ_INIT(&c->tx);
 	rc = conn_init(c);
@@ -401,7 +401,8 @@ static int front_check(const struct plx_nvmf_vfio_user_opts *o)
 		return -EINVAL;
 	if (nvmf_fn_opts_check(o->max_io_queues, o->max_queue_size, o->mdts))
 		return -EINVAL;
-	if (strlen(o->dir) + sizeof "/cntrl" > sizeof(((struct sockaddr_un *)0)->sun_path))
+	if (strlen(o->dir) + sizeof "/" VFIO_USER_SOCKET >
+	    sizeof(((struct sockaddr_un *)0)->sun_path))
 		return -ENAMETOOLONG;
 	if (stat(o->dir, &st))
 		return -errno;
@@ -429,7 +430,7 @@ struct plx_nvmf_vfio_user *plx_nvmf_vfio_user_create(const struct plx_nvmf_vfio_
 	/* shared doorbells lie apart; rung by messages they may as well lie close, and their shadow
 	 * (Doorbell Buffer Config) fits in its page */
 	v->fn_opts.dstrd = o->trap_doorbells ? 0 : NVMF_DSTRD_APART;
-	snprintf(v->path, sizeof v->path, "%s/cntrl", o->dir);
+	snprintf(v->path, sizeof v->path, "%s/" VFIO_USER_SOCKET, o->dir);
 	rc = front_listen(v);
 	if (!rc) {
 		plx_thread_call(v->thread, front_start, v, false);

@@ -15,11 +15,11 @@
 #ifndef POLLUX_NVMF_VFIO_USER_H
 #define POLLUX_NVMF_VFIO_USER_H
 
-#include "core/vfio_user_proto.h"
+#include "core/vfio_user.h"
 #include "targets/nvmf/nvmf_internal.h"
 
 #define VU_MAX_FDS     253u /* the kernel's SCM_MAX_FD */
-#define VU_MAX_XFER    VFIO_USER_DEFAULT_XFER /* what we take in one message */
+#define VU_MAX_XFER    VFIO_USER_DEFAULT_MAX_XFER /* what we take in one message */
 #define VU_MAX_MSG     (sizeof(struct vfio_user_hdr) + 32 + VU_MAX_XFER)
 #define VU_MAX_VERSION 16384u /* bytes of a VERSION message's JSON */
 #define VU_TURN_MSGS   64u /* messages of one connection in a turn */

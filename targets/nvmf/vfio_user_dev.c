@@ -42,9 +42,9 @@ static json_t *negotiate(struct vu_conn *c, const json_t *caps)
 	uint64_t fds, xfer, maps, pgsizes;
 	json_t *r;
 
-	if (!cap_number(caps, "max_msg_fds", VFIO_USER_DEFAULT_MSG_FDS, &fds) ||
-	    !cap_number(caps, "max_data_xfer_size", VFIO_USER_DEFAULT_XFER, &xfer) ||
-	    !cap_number(caps, "max_dma_maps", VFIO_USER_DEFAULT_DMA_MAPS, &maps) ||
+	if (!cap_number(caps, "max_msg_fds", VFIO_USER_DEFAULT_MAX_FDS, &fds) ||
+	    !cap_number(caps, "max_data_xfer_size", VFIO_USER_DEFAULT_MAX_XFER, &xfer) ||
+	    !cap_number(caps, "max_dma_maps", VFIO_USER_DEFAULT_MAX_MAPS, &maps) ||
 	    !cap_number(caps, "pgsizes", VFIO_USER_DEFAULT_PGSIZES, &pgsizes))
 		return NULL;
 	pgsizes &= ~(PLX_PAGE_SIZE - 1ull);
@@ -105,7 +105,7 @@ static void version(struct vu_conn *c, struct vu_msg *m)
 		vu_conn_drop(c, "another major version of the protocol than ours");
 		return;
 	}
-	text = negotiate_text(c, in->data, m->len - (uint32_t)sizeof *in);
+	text = negotiate_text(c, (const char *)(in + 1), m->len - (uint32_t)sizeof *in);
 	if (!text) {
 		vu_reply_error(c, &m->hdr, EINVAL);
 		vu_conn_drop(c, "capabilities in VERSION that we cannot work with");
@@ -116,7 +116,7 @@ static void version(struct vu_conn *c, struct vu_msg *m)
 	if (out) {
 		out->major = VFIO_USER_MAJOR;
 		out->minor = in->minor < VFIO_USER_MINOR ? in->minor : VFIO_USER_MINOR;
-		strcpy(out->data, text);
+		strcpy((char *)(out + 1), text);
 	}
 	free(text);
 }

@@ -9,6 +9,7 @@
 #include "targets/nvmf/nvmf_internal.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 #define BASE	    0x10000000ull
 #define PAGES	    1200u
@@ -195,6 +196,22 @@ Test(regions, a_hit_is_remembered, .init = init)
 	cr_expect_eq(fn.last.iova, iova(5, 0));
 	cr_assert_not_null(nvmf_map(&fn, iova(0, 100), 1));
 	cr_expect_eq(fn.last.iova, iova(0, 0));
+}
+
+Test(regions, memory_for_one_direction_takes_only_that, .init = init)
+{
+	cr_assert_eq(nvmf_fn_dma_map_prot(&fn, BASE, image, 2 * P, PROT_READ), 0);
+	cr_assert_eq(nvmf_fn_dma_map(&fn, iova(2, 0), va(2, 0), P), 0);
+	cr_expect_eq(fn.nregions, 2);
+	cr_expect_null(nvmf_map(&fn, BASE, P));
+	cr_expect_eq(nvmf_map(&fn, iova(2, 0), P), (void *)va(2, 0));
+	req.cmd.prp1 = iova(1, 0);
+	req.cmd.prp2 = iova(2, 0);
+	req.cmd.opc = nvme_cmd_write;
+	cr_expect_eq(nvmf_req_map(&req, 2 * P), 0);
+	req.cmd.opc = nvme_cmd_read;
+	cr_expect_eq(nvmf_req_map(&req, 2 * P), NVMF_ST_DNR(NVMF_ST(NVME_SC_DATA_XFER_ERROR)));
+	cr_expect_null(nvmf_map(&fn, BASE, P), "nor after a look-up for what is allowed");
 }
 
 /* ---- PRP1 and PRP2 ---- */

@@ -29,7 +29,7 @@ static int bdevs_create(struct peer_server *s, const struct peer_server_opts *o)
 	int rc = plx_bdev_malloc_create(name, &g, NULL);
 
 	s->error = o->error;
-	return rc || !o->error ? rc : plx_bdev_error_create("peer0", name, 1, NULL);
+	return rc || !o->error ? rc : plx_bdev_error_create("peer0", name, 1, NULL, NULL);
 }
 
 int peer_server_init(struct peer_server *s, const struct peer_server_opts *o)
@@ -242,7 +242,7 @@ int peer_version(struct peer *p, const char *caps)
 	v->major = VFIO_USER_MAJOR;
 	v->minor = VFIO_USER_MINOR;
 	if (caps)
-		memcpy(v->data, caps, len);
+		memcpy(v + 1, caps, len);
 	return peer_call(p, VFIO_USER_VERSION, buf, (uint32_t)sizeof *v + len, NULL, 0);
 }
 
@@ -266,7 +266,7 @@ int peer_unmap(struct peer *p, uint64_t iova, uint64_t len)
 
 int peer_read(struct peer *p, uint32_t region, uint64_t offset, void *buf, uint32_t len)
 {
-	struct vfio_user_region_access a = { .offset = offset, .region = region, .count = len };
+	struct vfio_user_region_rw a = { .offset = offset, .region = region, .count = len };
 	int rc = peer_call(p, VFIO_USER_REGION_READ, &a, sizeof a, NULL, 0);
 
 	if (rc)
@@ -280,11 +280,11 @@ int peer_read(struct peer *p, uint32_t region, uint64_t offset, void *buf, uint3
 int peer_write(struct peer *p, uint32_t region, uint64_t offset, const void *buf, uint32_t len)
 {
 	char msg[8192];
-	struct vfio_user_region_access *a = (void *)msg;
+	struct vfio_user_region_rw *a = (void *)msg;
 	int rc;
 
-	*a = (struct vfio_user_region_access){ .offset = offset, .region = region, .count = len };
-	memcpy(a->data, buf, len);
+	*a = (struct vfio_user_region_rw){ .offset = offset, .region = region, .count = len };
+	memcpy(a + 1, buf, len);
 	rc = peer_call(p, VFIO_USER_REGION_WRITE, msg, (uint32_t)sizeof *a + len, NULL, 0);
 	if (!rc && (p->len != sizeof *a || memcmp(p->data, msg, sizeof *a)))
 		return -EBADMSG;
@@ -307,10 +307,10 @@ int peer_set_irqs(struct peer *p, uint32_t flags, uint32_t index, uint32_t start
 		  const uint8_t *bools, const int *fds, uint32_t nfds)
 {
 	char msg[4096];
-	struct vfio_user_irq_set *s = (void *)msg;
+	struct vfio_irq_set *s = (void *)msg;
 	uint32_t len = (uint32_t)sizeof *s + (bools ? count : 0);
 
-	*s = (struct vfio_user_irq_set){
+	*s = (struct vfio_irq_set){
 		.argsz = len, .flags = flags, .index = index, .start = start, .count = count
 	};
 	if (bools)

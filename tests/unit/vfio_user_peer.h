@@ -8,7 +8,7 @@
 #ifndef POLLUX_TESTS_VFIO_USER_PEER_H
 #define POLLUX_TESTS_VFIO_USER_PEER_H
 
-#include "core/vfio_user_proto.h"
+#include "core/vfio_user.h"
 #include "targets/nvmf/nvmf_internal.h"
 
 #define PEER_DEADLINE_S 10
