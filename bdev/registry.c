@@ -507,3 +507,5 @@ struct plx_bdev *plx_bdev_desc_bdev(const struct plx_bdev_desc *desc)
 {
 	return desc->bdev;
 }
+
+PLX_LOG_COMPONENT(bdev)

@@ -11,6 +11,17 @@
  *  process's logging. */
 void log_init(const char *program, int level);
 
+/** log_general_level - PLX_LOG_*, of all components that have no level of their own */
+int log_general_level(void);
+void log_set_general_level(int level);
+/** log_set_debug - a component says everything, or what the general level lets through; @name may
+ *  be "all". Return: 0; -ENOENT */
+int log_set_debug(const char *name, bool on);
+/** log_component - walk through those known. Return: a name; NULL after the last */
+const char *log_component(unsigned i, bool *debug);
+/** log_set_timestamps - local time before each line; off at start */
+void log_set_timestamps(bool on);
+
 /** mem_init - take stock of EAL's memory and follow its changes. Return: 0 or -errno */
 int mem_init(void);
 /** mem_fini - forget every region and every listener */

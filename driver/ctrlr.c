@@ -517,3 +517,5 @@ void plx_nvme_ctrlr_set_aer_cb(struct plx_nvme_ctrlr *c, plx_nvme_aer_cb cb, voi
 	c->aer_arg = arg;
 	pthread_mutex_unlock(&c->lock);
 }
+
+PLX_LOG_COMPONENT(nvme)

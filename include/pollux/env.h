@@ -244,6 +244,13 @@ void plx_log(int level, const char *component, const char *fmt, ...)
  * Return: 0; -ENOENT nothing has logged under that name yet, the level waits for it; -EINVAL level.
  */
 int plx_log_set_level(const char *component, int level);
+/** plx_log_component - make a component known before it says anything, to those who list them */
+void plx_log_component(const char *name);
+#define PLX_LOG_COMPONENT(name)                                                                    \
+	__attribute__((constructor)) static void log_component_##name(void)                        \
+	{                                                                                          \
+		plx_log_component(#name);                                                          \
+	}
 int plx_log_level_parse(const char *text); /* "error", "warn", "notice", "info", "debug"; -EINVAL */
 
 #ifdef __cplusplus

@@ -551,3 +551,5 @@ void nvmf_ns_put(struct nvmf_ns *ns)
 	ns->nsid = 0;
 	pthread_mutex_unlock(&s->lock);
 }
+
+PLX_LOG_COMPONENT(nvmf)
