@@ -28,10 +28,10 @@ enum {
 
 enum plx_rpc_type {
 	PLX_RPC_BOOL,
-	PLX_RPC_INT, /* whole number within @min..@max; both 0: 0..2^63-1 */
-	PLX_RPC_REAL, /* any number */
-	PLX_RPC_STRING,
-	PLX_RPC_ENUM, /* one of the words of @words */
+	PLX_RPC_INT, /* whole number within @min..@max; both 0: 0..2^63-1; 1.0 and 1e3 are whole */
+	PLX_RPC_REAL, /* any number; the method sees a real */
+	PLX_RPC_STRING, /* without NUL bytes */
+	PLX_RPC_ENUM, /* one of the words of @words, in any case; the method sees the table's */
 	PLX_RPC_OBJECT, /* with the members of @fields; none: any object */
 	PLX_RPC_ARRAY, /* of objects with the members of @fields; none: of anything */
 	PLX_RPC_STRINGS, /* array of strings */
@@ -80,8 +80,12 @@ void plx_rpc_register(struct plx_rpc_method *methods, size_t n);
 const struct plx_rpc_method *plx_rpc_first(void);
 const struct plx_rpc_method *plx_rpc_find(const char *name);
 
-/** plx_rpc_fail - the call's error: @code as in the enum above or a negative errno, and a sentence.
- *  Return: NULL, for `return plx_rpc_fail(...)` */
+/**
+ * plx_rpc_fail - the call's error: @code as in the enum above or a negative errno, and a sentence
+ *
+ * The sentence comes to the caller with "METHOD: " before it.
+ * Return: NULL, for `return plx_rpc_fail(...)`
+ */
 json_t *plx_rpc_fail(struct plx_rpc_call *call, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
@@ -105,6 +109,15 @@ void plx_rpc_set_state(enum plx_rpc_states state);
 enum plx_rpc_states plx_rpc_state(void);
 
 /**
+ * plx_rpc_check - parameters against a method's table
+ * @params: an object; or NULL or null for none; borrowed
+ * @err: on an error, a sentence that names method, parameter, value and remedy
+ * Return: a new object as methods get it, with the defaults; NULL
+ */
+json_t *plx_rpc_check(const struct plx_rpc_method *m, const json_t *params, char *err,
+		      size_t errlen);
+
+/**
  * plx_rpc_execute - one parsed request or batch
  * Return: the response, a new reference; NULL where none is due (notifications)
  */
@@ -121,13 +134,23 @@ int plx_rpc_invoke(const char *method, const json_t *params, json_t **result, ch
 /**
  * plx_rpc_load_config - {"subsystems": [{"subsystem": name, "config": [{"method", "params"}]}]}
  *
- * Carries out the methods that the present state allows, in the order of the registered subsystems;
- * the others wait for a call in their state.
+ * To be called in each state the program goes through: at startup it carries out the methods that
+ * are for startup alone, at run time all those allowed then, in the order of the registered
+ * subsystems and, within one, of @config. A subsystem that this program lacks is left out with a
+ * warning, as configurations written for larger programs have many.
  * Return: 0; a negative errno with a sentence that names subsystem, method and parameter in @err
  */
 int plx_rpc_load_config(const json_t *config, char *err, size_t errlen);
 
-/* ---- the server ---- */
+/*
+ * ---- the server ----
+ *
+ * A stream of JSON values without framing, as SPDK's clients send them: each request is answered by
+ * a JSON value and a newline, in order. What is no JSON is answered with -32700 and the id null; as
+ * long as its brackets and quotes balance, the next request is then read, otherwise the connection
+ * is closed, as it is for a request of more than 32 MiB. A client that closes its sending side
+ * still gets its answers.
+ */
 
 struct plx_rpc_server;
 
@@ -138,8 +161,9 @@ struct plx_rpc_server;
  */
 int plx_rpc_server_open(const char *path, struct plx_rpc_server **out, char *err, size_t errlen);
 /** plx_rpc_server_poll - accept, read, execute, answer; waits at most @timeout_ms for something to
- *  do. Return: requests carried out */
+ *  do, -1 without limit. Return: requests carried out, a batch being one */
 int plx_rpc_server_poll(struct plx_rpc_server *s, int timeout_ms);
+/** plx_rpc_server_close - drop the clients, remove the socket; NULL is fine */
 void plx_rpc_server_close(struct plx_rpc_server *s);
 
 #endif
