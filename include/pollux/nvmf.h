@@ -142,6 +142,9 @@ int plx_nvmf_device_create(const char *spec, const char *name, struct plx_thread
  *  thread */
 int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
 				   struct plx_thread *thread, char *err, size_t errlen);
+/** plx_nvmf_device_remove_controller - destroy the controller of that name; its driver has
+ *  disconnected. In the thread that made it, where it is inline. Return: 0; -ENOENT */
+int plx_nvmf_device_remove_controller(struct plx_nvmf_device *d, const char *name);
 void plx_nvmf_device_destroy(struct plx_nvmf_device *d);
 /** plx_nvmf_device_spec_inline - the text asks for "inline"; false for a malformed one */
 bool plx_nvmf_device_spec_inline(const char *spec);

@@ -31,6 +31,7 @@ struct device_ctrlr {
 	struct plx_poller *poller;
 	uint64_t vanish_tsc;
 	bool looked_after; /* @poller came to be: it is NULL again once it has done its work */
+	char *name;
 	struct device_ctrlr *next;
 };
 
@@ -160,6 +161,7 @@ static void ctrlr_destroy(struct device_ctrlr *dc)
 	if (dc->vanish_tsc)
 		plx_thread_call(dc->thread, vanish_stop, dc, dc->inlined);
 	plx_nvmf_virtual_destroy(dc->v);
+	free(dc->name);
 	free(dc);
 }
 
@@ -181,10 +183,12 @@ int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
 		return fail(-ENOMEM, err, errlen, name, "");
 	dc->thread = thread;
 	dc->inlined = plx_thread_current() == thread;
-	dc->v = plx_nvmf_virtual_create(&o);
+	dc->name = strdup(name);
+	dc->v = dc->name ? plx_nvmf_virtual_create(&o) : NULL;
 	if (!dc->v) {
 		int rc = -errno;
 
+		free(dc->name);
 		free(dc);
 		return fail(rc, err, errlen, name,
 			    rc == -EEXIST   ? "take another name"
@@ -202,6 +206,20 @@ int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
 	}
 	dc->next = d->ctrlrs;
 	d->ctrlrs = dc;
+	return 0;
+}
+
+int plx_nvmf_device_remove_controller(struct plx_nvmf_device *d, const char *name)
+{
+	struct device_ctrlr **at = &d->ctrlrs, *dc;
+
+	while (*at && strcmp((*at)->name, name))
+		at = &(*at)->next;
+	dc = *at;
+	if (!dc)
+		return -ENOENT;
+	*at = dc->next;
+	ctrlr_destroy(dc);
 	return 0;
 }
 

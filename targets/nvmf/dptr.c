@@ -15,16 +15,12 @@
 #define PRP_BATCH      64u /* list entries copied at once */
 #define SGL_BATCH      16u
 #define MAX_SGL_DESCS  1024u /* of one command, over all segments */
-#define SINK_SIZE      65536u
 #define DESC_SIZE      ((uint32_t)sizeof(struct plx_nvme_sgl_desc))
 #define PAGE_OFFSET(a) ((a) & (PLX_PAGE_SIZE - 1))
 
 _Static_assert(sizeof(struct plx_nvme_sgl_desc) == 16, "§4.1.2 figure 100");
 _Static_assert(NVMF_DMA_RW == (PROT_READ | PROT_WRITE), "what both are");
 _Static_assert(NVMF_SGLS == (1u << 0 | 1u << 16 | 1u << 18 | 1u << 19), "what the walk below does");
-
-/* Where bit buckets send data; never read, so one a thread is enough for any number of commands */
-static _Thread_local char sink[SINK_SIZE];
 
 /* ---- the table of mapped memory ---- */
 
@@ -272,9 +268,9 @@ static uint16_t add_host(struct pieces *p, uint64_t iova, uint64_t len)
 static uint16_t add_sink(struct pieces *p, uint64_t len)
 {
 	while (len) {
-		uint64_t n = len < SINK_SIZE ? len : SINK_SIZE;
+		uint64_t n = len < NVMF_SINK_SIZE ? len : NVMF_SINK_SIZE;
 
-		if (!add_piece(p, sink, n))
+		if (!add_piece(p, p->fn->sink, n))
 			return p->too_many;
 		len -= n;
 	}

@@ -199,6 +199,7 @@ struct nvmf_dma_region {
 	uint32_t prot; /* PROT_READ, PROT_WRITE: what the device may do there */
 };
 #define NVMF_MAX_REGIONS 1024
+#define NVMF_SINK_SIZE	 65536u
 #define NVMF_DMA_RW	 3u /* PROT_READ | PROT_WRITE; others are never in nvmf_fn.last */
 
 /* ---- the virtual PCIe function: pcie.c, pcie_queue.c ---- */
@@ -226,6 +227,9 @@ struct nvmf_fn {
 	pthread_mutex_t region_lock;
 	_Atomic uint32_t region_gen; /* counts unmaps; nvmf_fn_poll() forgets @last when it moved */
 	uint32_t region_gen_seen;
+	/* [NVMF_SINK_SIZE] where bit buckets send data, never read: one serves any number of
+	 * commands. Not thread-local: a library that fio loads has no room for that */
+	char *sink;
 
 	struct nvmf_ctrlr *ctrlr;
 	struct plx_thread *thread;

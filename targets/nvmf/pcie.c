@@ -56,7 +56,8 @@ int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_th
 	fn->cqs = calloc(opts->max_io_queues + 1, sizeof *fn->cqs);
 	fn->active = calloc(opts->max_io_queues + 1, sizeof *fn->active);
 	fn->regions = calloc(NVMF_MAX_REGIONS, sizeof *fn->regions);
-	if (!fn->sqs || !fn->cqs || !fn->active || !fn->regions)
+	fn->sink = calloc(1, NVMF_SINK_SIZE); /* untouched until used */
+	if (!fn->sqs || !fn->cqs || !fn->active || !fn->regions || !fn->sink)
 		goto nomem;
 	fn->ctrlr = nvmf_ctrlr_create(s, fn);
 	if (!fn->ctrlr)
@@ -68,6 +69,7 @@ int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_th
 	}
 	return 0;
 nomem:
+	free(fn->sink);
 	free(fn->regions);
 	free(fn->active);
 	free(fn->cqs);
@@ -400,6 +402,7 @@ void nvmf_fn_fini(struct nvmf_fn *fn)
 		plx_thread_poll(fn->thread);
 	fn_free_queues(fn);
 	nvmf_ctrlr_destroy(fn->ctrlr);
+	free(fn->sink);
 	free(fn->regions);
 	free(fn->active);
 	free(fn->cqs);

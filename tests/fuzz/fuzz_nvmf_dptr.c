@@ -160,7 +160,8 @@ static void fill_image(const uint8_t *data, size_t size, enum form form)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct nvmf_fn fn = { .regions = table };
+	static char sink[NVMF_SINK_SIZE];
+	struct nvmf_fn fn = { .regions = table, .sink = sink };
 	struct nvmf_sq sq = { .fn = &fn };
 	struct nvmf_req req = { .sq = &sq, .iov_mem = iov_mem };
 	struct input in;

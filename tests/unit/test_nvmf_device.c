@@ -454,6 +454,27 @@ Test(device, name_that_is_taken, .init = env_init, .fini = env_fini)
 	plx_nvmf_device_destroy(create("size=2M,bdev=null"));
 }
 
+Test(nvmf_device, removed_controller_leaves_its_name_and_the_others)
+{
+	struct plx_nvmf_device *d = create("size=2M,bdev=null");
+	struct plx_nvme_ctrlr *a, *b;
+	char err[256];
+
+	cr_assert_eq(plx_nvmf_device_add_controller(d, "dev2", thread, err, sizeof err), 0);
+	cr_expect_eq(plx_nvmf_device_remove_controller(d, "dev3"), -ENOENT);
+	cr_expect_eq(plx_nvmf_device_remove_controller(d, "dev2"), 0);
+	cr_expect_eq(plx_nvmf_device_remove_controller(d, "dev2"), -ENOENT);
+	cr_expect_null(attach("dev2"));
+	a = attach("dev");
+	cr_assert_not_null(a);
+	cr_assert_eq(plx_nvmf_device_add_controller(d, "dev2", thread, err, sizeof err), 0);
+	b = attach("dev2");
+	cr_assert_not_null(b);
+	plx_nvme_disconnect(a);
+	plx_nvme_disconnect(b);
+	plx_nvmf_device_destroy(d);
+}
+
 Test(device, half_made_is_undone, .init = env_init, .fini = env_fini)
 {
 	struct plx_nvmf_device *d = NULL;

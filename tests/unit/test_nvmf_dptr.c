@@ -21,6 +21,7 @@ static char image[PAGES * P] __attribute__((aligned(4096)));
 static struct nvmf_dma_region table[NVMF_MAX_REGIONS];
 static struct iovec iov_mem[NVMF_MAX_IOV];
 static struct nvmf_fn fn;
+static char sink[NVMF_SINK_SIZE];
 static struct nvmf_sq sq;
 static struct nvmf_req req;
 static uint64_t list_off; /* where SGL_DESC() writes */
@@ -32,6 +33,7 @@ static void init(void)
 	memset(&req, 0, sizeof req);
 	pthread_mutex_init(&fn.region_lock, NULL);
 	fn.regions = table;
+	fn.sink = sink;
 	sq.fn = &fn;
 	sq.qid = 1;
 	req.sq = &sq;
