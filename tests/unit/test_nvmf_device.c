@@ -454,11 +454,10 @@ Test(device, name_that_is_taken, .init = env_init, .fini = env_fini)
 	plx_nvmf_device_destroy(create("size=2M,bdev=null"));
 }
 
-Test(nvmf_device, removed_controller_leaves_its_name_and_the_others)
+Test(device, removed_controller_leaves_its_name_and_the_others, .init = env_init, .fini = env_fini)
 {
 	struct plx_nvmf_device *d = create("size=2M,bdev=null");
 	struct plx_nvme_ctrlr *a, *b;
-	char err[256];
 
 	cr_assert_eq(plx_nvmf_device_add_controller(d, "dev2", thread, err, sizeof err), 0);
 	cr_expect_eq(plx_nvmf_device_remove_controller(d, "dev3"), -ENOENT);
