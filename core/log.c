@@ -37,6 +37,18 @@ static struct {
 	const char *program;
 } logs = { .lock = PTHREAD_MUTEX_INITIALIZER, .level = PLX_LOG_NOTICE, .program = "pollux" };
 
+static _Thread_local char last_error[256];
+
+const char *plx_log_last_error(void)
+{
+	return last_error;
+}
+
+void plx_log_forget_error(void)
+{
+	last_error[0] = '\0';
+}
+
 static struct component *component_find(const char *name)
 {
 	unsigned n = __atomic_load_n(&logs.count, __ATOMIC_ACQUIRE);
@@ -115,6 +127,11 @@ void plx_log(int level, const char *component, const char *fmt, ...)
 	if (c && level > __atomic_load_n(&c->level, __ATOMIC_RELAXED))
 		return;
 
+	if (level == PLX_LOG_ERR) {
+		va_start(ap, fmt);
+		vsnprintf(last_error, sizeof(last_error), fmt, ap);
+		va_end(ap);
+	}
 	pthread_mutex_lock(&logs.lock);
 	if (!c)
 		c = component_add(component);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct {
 	struct plx_rpc_method *methods; /* by name */
@@ -53,6 +54,30 @@ void plx_rpc_set_state(enum plx_rpc_states state)
 enum plx_rpc_states plx_rpc_state(void)
 {
 	return rpc.state;
+}
+
+/* Whether the request under way may be carried out again, and whether that is asked for. */
+static struct {
+	const struct rpc_later *later; /* NULL: it may not */
+	bool waits;
+} patience;
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+bool plx_rpc_wait(struct plx_rpc_call *call, int64_t timeout_ms)
+{
+	if (!patience.later)
+		return false;
+	if (timeout_ms >= 0 && now_ms() - patience.later->since_ms >= (uint64_t)timeout_ms)
+		return false;
+	patience.waits = true;
+	return true;
 }
 
 json_t *plx_rpc_fail(struct plx_rpc_call *call, int code, const char *fmt, ...)
@@ -115,7 +140,7 @@ static json_t *carry_out(struct plx_rpc_call *call, const json_t *params)
 		return NULL;
 	result = call->method->fn(call, checked);
 	json_decref(checked);
-	if (!result && !call->code)
+	if (!result && !call->code && !patience.waits)
 		plx_rpc_fail(call, PLX_RPC_INTERNAL_ERROR,
 			     "it failed without saying why: look at the program's log");
 	if (call->code) {
@@ -129,6 +154,7 @@ int plx_rpc_invoke(const char *method, const json_t *params, json_t **result, ch
 		   size_t errlen)
 {
 	struct plx_rpc_call call = { .method = plx_rpc_find(method) };
+	const struct rpc_later *outer = patience.later;
 	json_t *r;
 
 	if (!call.method) {
@@ -136,7 +162,9 @@ int plx_rpc_invoke(const char *method, const json_t *params, json_t **result, ch
 			 method);
 		return PLX_RPC_METHOD_NOT_FOUND;
 	}
+	patience.later = NULL;
 	r = carry_out(&call, params);
+	patience.later = outer;
 	if (!r) {
 		snprintf(err, errlen, "%s", call.message);
 		return call.code;
@@ -211,7 +239,7 @@ static json_t *execute_one(const json_t *request)
 			 "Method not found: '%.64s': rpc_get_methods lists what there is",
 			 json_string_value(method));
 	}
-	if (!id) { /* a notification: §4.1 */
+	if (!id || patience.waits) { /* a notification (§4.1), or to be carried out again */
 		json_decref(result);
 		return NULL;
 	}
@@ -232,6 +260,7 @@ json_t *plx_rpc_execute(const json_t *request)
 		return invalid_request(NULL, "the batch is empty");
 	if (json_array_size(request) > RPC_BATCH_MAX)
 		return invalid_request(NULL, "the batch has more than 1024 requests: split it");
+	patience.later = NULL;
 	responses = json_array();
 	json_array_foreach(request, i, element)
 	{
@@ -267,7 +296,23 @@ static json_t *salvage_id(const char *text, size_t len)
 	return NULL;
 }
 
-json_t *rpc_answer(const char *text, size_t len)
+json_t *rpc_answer_later(struct rpc_later *later)
+{
+	json_t *response;
+
+	patience.later = later;
+	patience.waits = false;
+	response = plx_rpc_execute(later->request);
+	patience.later = NULL;
+	if (!patience.waits) {
+		json_decref(later->request);
+		later->request = NULL;
+	}
+	patience.waits = false;
+	return response;
+}
+
+json_t *rpc_answer_or_wait(const char *text, size_t len, struct rpc_later *later)
 {
 	json_error_t e;
 	json_t *request, *response, *id = NULL;
@@ -276,10 +321,14 @@ json_t *rpc_answer(const char *text, size_t len)
 
 	request = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
 			     &e);
-	if (request) {
+	if (request && !later) {
 		response = plx_rpc_execute(request);
 		json_decref(request);
 		return response;
+	}
+	if (request) {
+		*later = (struct rpc_later){ .request = request, .since_ms = now_ms() };
+		return rpc_answer_later(later);
 	}
 	if (json_error_code(&e) == json_error_duplicate_key ||
 	    json_error_code(&e) == json_error_numeric_overflow) {
@@ -292,4 +341,9 @@ json_t *rpc_answer(const char *text, size_t len)
 	response = rpc_error(id, code, message);
 	json_decref(id);
 	return response;
+}
+
+json_t *rpc_answer(const char *text, size_t len)
+{
+	return rpc_answer_or_wait(text, len, NULL);
 }

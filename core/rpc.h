@@ -90,6 +90,17 @@ json_t *plx_rpc_fail(struct plx_rpc_call *call, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /**
+ * plx_rpc_wait - what the call is about is not there yet: may it be carried out again later?
+ * @timeout_ms: since the call came; -1 for no limit
+ *
+ * Meanwhile other clients are served. There is no waiting in a batch, or for a call from within the
+ * program.
+ * Return: true: the method returns NULL now, and is called again with the same parameters; false:
+ * it has to answer as things are
+ */
+bool plx_rpc_wait(struct plx_rpc_call *call, int64_t timeout_ms);
+
+/**
  * struct plx_rpc_subsystem - a part of the saved configuration: {"subsystem": name, "config":
  * [...]}
  * @dump: append {"method", "params"} objects that make the present state again

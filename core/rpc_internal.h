@@ -27,9 +27,19 @@ json_t *rpc_params(struct plx_rpc_call *call, const json_t *params);
 /** rpc_error - a response that is an error; @id borrowed, NULL is null. Return: a new reference */
 json_t *rpc_error(const json_t *id, int code, const char *message);
 
+/** struct rpc_later - a request whose method waits (plx_rpc_wait()); zeroed to start with */
+struct rpc_later {
+	json_t *request; /* NULL: none does */
+	uint64_t since_ms;
+};
+
 /** rpc_answer - the response to @text, any bytes. Return: a new reference; NULL where none is
  *  due */
 json_t *rpc_answer(const char *text, size_t len);
+/** rpc_answer_or_wait - the same; @later holds the request when its method waits */
+json_t *rpc_answer_or_wait(const char *text, size_t len, struct rpc_later *later);
+/** rpc_answer_later - try again what @later holds. Return: as rpc_answer_or_wait() */
+json_t *rpc_answer_later(struct rpc_later *later);
 
 /**
  * struct rpc_stream - finds where JSON values end in what comes in pieces; zeroed to start with

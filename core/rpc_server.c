@@ -22,6 +22,7 @@
 #define TURN_MAX    32 /* requests of one client before the others' turn */
 #define OUT_ENOUGH  (1u << 20) /* bytes of answers not taken at which requests wait */
 #define EVENTS_MAX  64
+#define WAIT_MS	    5 /* between two attempts at a request that waits */
 
 struct client {
 	int fd;
@@ -29,6 +30,7 @@ struct client {
 	bool more; /* what it has sent may hold further requests */
 	bool eof; /* nothing will come any more */
 	bool doomed; /* is closed once its answers are out */
+	struct rpc_later later; /* its request that waits */
 	struct rpc_stream in;
 	char *out;
 	size_t out_cap, out_len, out_pos; /* bytes */
@@ -41,6 +43,7 @@ struct plx_rpc_server {
 	int spare; /* given up to refuse a client when there is no other descriptor left */
 	bool again; /* a client has requests left that no event will tell of */
 	bool polling;
+	bool waiting; /* a client's request waits */
 	unsigned n_clients;
 	size_t held; /* bytes in all the clients' input buffers */
 	struct client *clients;
@@ -48,7 +51,7 @@ struct plx_rpc_server {
 
 static bool is_runnable(const struct client *c)
 {
-	return c->more && !c->doomed && c->out_len - c->out_pos < OUT_ENOUGH;
+	return c->more && !c->doomed && !c->later.request && c->out_len - c->out_pos < OUT_ENOUGH;
 }
 
 static void client_close(struct plx_rpc_server *s, struct client *c)
@@ -62,6 +65,7 @@ static void client_close(struct plx_rpc_server *s, struct client *c)
 	s->n_clients--;
 	close(c->fd);
 	rpc_stream_free(&c->in);
+	json_decref(c->later.request);
 	free(c->out);
 	free(c);
 }
@@ -142,8 +146,8 @@ static int client_turn(struct client *c)
 	while (is_runnable(c) && done < TURN_MAX) {
 		switch (rpc_stream_next(&c->in, c->eof, &text, &len)) {
 		case RPC_STREAM_VALUE:
-			answer(c, rpc_answer(text, len));
-			done++;
+			answer(c, rpc_answer_or_wait(text, len, &c->later));
+			done += !c->later.request;
 			break;
 		case RPC_STREAM_REFUSED:
 			answer_error(c, c->in.trouble);
@@ -202,6 +206,7 @@ static void client_settle(struct plx_rpc_server *s, struct client *c)
 	}
 	c->events = ev.events;
 	s->again |= is_runnable(c);
+	s->waiting |= c->later.request != NULL;
 }
 
 static int client_event(struct plx_rpc_server *s, struct client *c, uint32_t events)
@@ -210,7 +215,8 @@ static int client_event(struct plx_rpc_server *s, struct client *c, uint32_t eve
 
 	/* one that has hung up is served on until nothing of what it had sent is left, or an answer
 	 * cannot be delivered */
-	if (((events & EPOLLIN) && !client_read(c)) || !out_flush(c)) {
+	if (((events & EPOLLIN) && !client_read(c)) || !out_flush(c) ||
+	    (c->later.request && (events & (EPOLLHUP | EPOLLERR)))) {
 		client_close(s, c);
 		return 0;
 	}
@@ -324,6 +330,24 @@ static int run_left_over(struct plx_rpc_server *s)
 	return done;
 }
 
+/* those whose request waits: once more */
+static int run_waiting(struct plx_rpc_server *s)
+{
+	struct client *next;
+	int done = 0;
+
+	s->waiting = false;
+	for (struct client *c = s->clients; c; c = next) {
+		next = c->next;
+		if (!c->later.request)
+			continue;
+		answer(c, rpc_answer_later(&c->later));
+		done += !c->later.request;
+		client_settle(s, c);
+	}
+	return done;
+}
+
 int plx_rpc_server_poll(struct plx_rpc_server *s, int timeout_ms)
 {
 	struct epoll_event events[EVENTS_MAX];
@@ -336,6 +360,8 @@ int plx_rpc_server_poll(struct plx_rpc_server *s, int timeout_ms)
 	/* before the events are taken: it closes clients, and theirs would have no owner */
 	if (s->again)
 		done = run_left_over(s);
+	if (s->waiting && (timeout_ms < 0 || timeout_ms > WAIT_MS))
+		timeout_ms = WAIT_MS;
 	n = epoll_wait(s->epoll, events, EVENTS_MAX, done || s->again ? 0 : timeout_ms);
 	for (int i = 0; i < n; i++) {
 		if (events[i].data.ptr)
@@ -343,6 +369,8 @@ int plx_rpc_server_poll(struct plx_rpc_server *s, int timeout_ms)
 		else
 			accept_clients(s);
 	}
+	if (s->waiting)
+		done += run_waiting(s);
 	s->polling = false;
 	return done;
 }

@@ -88,6 +88,7 @@ struct plx_thread {
 	/* messages taken out and not run yet: a nested turn goes on where the outer one stands */
 	uint32_t batch_pos;
 	uint32_t batch_len;
+	uint64_t id;
 	char name[32];
 	struct msg batch[MSG_BATCH];
 };
@@ -129,6 +130,8 @@ static int poll_nothing(void *arg)
 
 /* ---- life ---- */
 
+static uint64_t last_id; /* atomic */
+
 struct plx_thread *plx_thread_create(const char *name)
 {
 	ssize_t ring_size = rte_ring_get_memsize_elem(sizeof(struct msg), INBOX_SLOTS);
@@ -149,6 +152,7 @@ struct plx_thread *plx_thread_create(const char *name)
 		return NULL;
 	}
 	strncpy(t->name, name ? name : "", sizeof(t->name) - 1);
+	t->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
 	t->credit = LOOK_CREDIT;
 	t->cursor = NO_CURSOR;
 	t->next_due = UINT64_MAX;
@@ -160,6 +164,11 @@ struct plx_thread *plx_thread_create(const char *name)
 const char *plx_thread_name(const struct plx_thread *t)
 {
 	return t->name;
+}
+
+uint64_t plx_thread_id(const struct plx_thread *t)
+{
+	return t->id;
 }
 
 struct plx_thread *plx_thread_current(void)

@@ -12,6 +12,7 @@
  * registers by itself.
  */
 #include <errno.h>
+#include <jansson.h>
 #include <linux/mman.h>
 #include <numa.h>
 #include <numaif.h>
@@ -38,6 +39,7 @@ struct malloc_bdev {
 	size_t stride;
 	size_t data_len, md_len; /* as mapped */
 	int caw_lock;
+	bool populated; /* from the start */
 };
 
 struct malloc_channel {
@@ -445,7 +447,13 @@ static void malloc_destruct(void *ctx)
 
 static const char *malloc_dump_config(void *ctx, struct json_t *params)
 {
-	geometry_dump(&((struct malloc_bdev *)ctx)->bdev, params);
+	const struct malloc_bdev *m = ctx;
+
+	geometry_dump(&m->bdev, params);
+	if (m->bdev.numa >= 0)
+		json_object_set_new(params, "numa_id", json_integer(m->bdev.numa));
+	if (m->populated)
+		json_object_set_new(params, "populate", json_true());
 	return "bdev_malloc_create";
 }
 
@@ -557,6 +565,7 @@ int plx_bdev_malloc_create(const char *name, const struct plx_bdev_geometry *g,
 	if (!rc) {
 		m->bdev.ops = &malloc_ops;
 		m->bdev.ctx = m;
+		m->populated = g->populate;
 		rc = storage_create(m, g->populate);
 	}
 	if (!rc) {

@@ -251,6 +251,14 @@ void plx_log_component(const char *name);
 	{                                                                                          \
 		plx_log_component(#name);                                                          \
 	}
+/**
+ * plx_log_last_error - what the calling thread last logged at PLX_LOG_ERR, without its prefix
+ *
+ * For those who have to pass on why a call failed that says so in the log.
+ * Return: the text, "" when there is none; the thread's, until it logs another or forgets it
+ */
+const char *plx_log_last_error(void);
+void plx_log_forget_error(void);
 int plx_log_level_parse(const char *text); /* "error", "warn", "notice", "info", "debug"; -EINVAL */
 
 #ifdef __cplusplus

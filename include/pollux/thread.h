@@ -50,6 +50,8 @@ struct plx_thread *plx_thread_current(void);
  *  Return: what was current. */
 struct plx_thread *plx_thread_enter(struct plx_thread *t);
 const char *plx_thread_name(const struct plx_thread *t);
+/** plx_thread_id - 1 for the first that was created in this process, and so on; never used again */
+uint64_t plx_thread_id(const struct plx_thread *t);
 
 /**
  * plx_thread_send - run @fn(@arg) in @t's next turn

@@ -454,6 +454,89 @@ Test(rpc, registered_methods_are_in_order_and_complete)
 	cr_assert_null(plx_rpc_find(""));
 }
 
+/* ---- requests that wait ---- */
+
+static bool arrived;
+static int attempts;
+
+static json_t *wait_for_it(struct plx_rpc_call *call, const json_t *params)
+{
+	attempts++;
+	if (!arrived && plx_rpc_wait(call, json_integer_value(json_object_get(params, "ms"))))
+		return NULL;
+	return json_boolean(arrived);
+}
+
+static const struct plx_rpc_param wait_params[] = {
+	{ "ms", PLX_RPC_INT, true, .min = -1, .max = INT64_MAX, .help = "how long" },
+	{ 0 },
+};
+
+static struct plx_rpc_method wait_methods[] = {
+	{ "test_wait", "Waits for it.", wait_for_it, PLX_RPC_ANY_TIME, wait_params, "test" },
+};
+PLX_RPC_TABLE(wait_methods)
+
+static bool is(const json_t *v, const json_t *wanted)
+{
+	return v == wanted;
+}
+
+static json_t *start(const char *text, struct rpc_later *later)
+{
+	return rpc_answer_or_wait(text, strlen(text), later);
+}
+
+Test(rpc, a_request_that_waits_is_carried_out_again)
+{
+	struct rpc_later later = { 0 };
+	json_t *response;
+
+	cr_assert_null(start(CALL("test_wait", "{\"ms\":-1}"), &later));
+	cr_assert_not_null(later.request);
+	cr_assert_null(rpc_answer_later(&later));
+	/* others are answered in between */
+	answers(CALL("test_wait", "{\"ms\":-1}"),
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":false}");
+	arrived = true;
+	response = rpc_answer_later(&later);
+	cr_assert_null(later.request);
+	cr_assert(is(json_object_get(response, "result"), json_true()));
+	json_decref(response);
+	cr_assert(eq(int, attempts, 4));
+}
+
+Test(rpc, waiting_ends_with_its_time)
+{
+	struct rpc_later later = { 0 };
+	json_t *response = start(CALL("test_wait", "{\"ms\":0}"), &later);
+
+	cr_assert_null(later.request);
+	cr_assert(is(json_object_get(response, "result"), json_false()));
+	json_decref(response);
+	cr_assert_null(start(CALL("test_wait", "{\"ms\":30}"), &later));
+	while (!(response = rpc_answer_later(&later)))
+		cr_assert_not_null(later.request);
+	cr_assert(is(json_object_get(response, "result"), json_false()));
+	json_decref(response);
+	cr_assert_gt(attempts, 2);
+}
+
+Test(rpc, there_is_no_waiting_in_a_batch_or_from_within)
+{
+	struct rpc_later later = { 0 };
+	json_t *response, *result = NULL, *params = json_pack("{s:i}", "ms", -1);
+	char err[200];
+
+	response = start("[" CALL("test_wait", "{\"ms\":-1}") "]", &later);
+	cr_assert_null(later.request);
+	cr_assert(eq(int, (int)json_array_size(response), 1));
+	json_decref(response);
+	cr_assert(eq(int, plx_rpc_invoke("test_wait", params, &result, err, sizeof(err)), 0));
+	cr_assert(is(result, json_false()));
+	json_decref(params);
+}
+
 /* ---- methods of the core ---- */
 
 static bool lists(const char *params, const char *name)
