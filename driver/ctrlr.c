@@ -90,6 +90,8 @@ static int ctrlr_turn(struct plx_nvme_ctrlr *c)
 
 	if (c->closing)
 		return 0;
+	if (c->dev->ops->poll)
+		c->dev->ops->poll(c->dev);
 	if (c->admin.sq)
 		n = plx_nvme_qpair_poll(&c->admin, 0);
 	if (ctrlr_state(c) == PLX_NVME_CTRLR_FAILED)

@@ -27,7 +27,10 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 	if ((int64_t)(now - c->alive_tsc) < 0)
 		return;
 	c->alive_tsc = now + NVME_ALIVE_PERIOD_MS * c->tsc_ms;
-	csts = pcie_read32(c->dev, NVME_REG_CSTS);
+	if (!c->dev->ops->watch)
+		csts = pcie_read32(c->dev, NVME_REG_CSTS);
+	else if (!c->dev->ops->watch(c->dev, &csts))
+		return;
 	if (csts == UINT32_MAX)
 		ctrlr_fail(c, -ENODEV, "is gone (registers read as all ones)");
 	else if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)

@@ -127,7 +127,7 @@ static enum nvme_step step_cap(struct plx_nvme_ctrlr *c, bool entering)
 	}
 	if (dev->doorbell_bytes < 2 * stride) {
 		ctrlr_fail(c, -EIO,
-			   "maps %zu bytes of doorbells, fewer than the admin queue's (CAP.DSTRD "
+			   "has %zu bytes of doorbells, fewer than the admin queue's (CAP.DSTRD "
 			   "is %u)",
 			   dev->doorbell_bytes, (unsigned)NVME_CAP_DSTRD(c->cap));
 		return NVME_STEP_FAILED;
@@ -334,7 +334,7 @@ static enum nvme_step step_num_queues(struct plx_nvme_ctrlr *c, bool entering)
 	if (want > max_doorbells(c))
 		want = max_doorbells(c);
 	if (!want) {
-		ctrlr_fail(c, -EIO, "maps no doorbells for I/O queues");
+		ctrlr_fail(c, -EIO, "has no doorbells for I/O queues");
 		return NVME_STEP_FAILED;
 	}
 	if (entering)

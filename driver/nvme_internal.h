@@ -110,6 +110,11 @@ struct plx_nvme_qpair {
 	struct nvme_split *splits_free, *splits_mem; /* split.c */
 	struct plx_nvme_qpair *next; /* ctrlr->qpairs, under ctrlr->lock */
 	pthread_t owner; /* the thread that created it */
+	/* doorbells that are no memory of the device's: SQ tail and CQ head as the hot path stores
+	 * them, and as the device knows them */
+	bool db_by_call;
+	volatile uint32_t db[2];
+	uint32_t db_sent[2];
 
 	/* shared with the controller's thread, which writes @want ... */
 	struct {
@@ -226,7 +231,7 @@ void qpair_fini(struct plx_nvme_qpair *qp);
  *  -ENXIO when failed and drained */
 int qpair_attention(struct plx_nvme_qpair *qp);
 /** qpair_housekeep - every NVME_HOUSEKEEP_POLLS polls: advance the epoch, look for commands that
- *  took too long */
+ *  took too long. Every poll for a device that needs more than memory to be reached */
 void qpair_housekeep(struct plx_nvme_qpair *qp);
 /** qpair_bad_cqe - a completion with an identifier that is not outstanding: the controller is
  *  broken */

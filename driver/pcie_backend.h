@@ -8,13 +8,15 @@
  *
  * Registers: where the BAR can be mapped, @bar points to it and the driver uses plain loads and
  * stores; where registers have side effects in software (virtual, vfio-user), @bar is NULL and
- * reg_read/reg_write are called. Doorbells are always memory: @doorbells is the address of register
- * offset 1000h.
+ * reg_read/reg_write are called. Doorbells are memory: @doorbells is the address of register offset
+ * 1000h, or doorbell() tells for each. Where it says that one is not, the queue pair keeps it in
+ * memory of its own, and doorbell_write() is called once per poll for one that has changed.
  */
 #ifndef POLLUX_DRIVER_PCIE_BACKEND_H
 #define POLLUX_DRIVER_PCIE_BACKEND_H
 
 #include <pollux/nvme.h>
+#include <stdatomic.h>
 
 struct plx_pcie_dev;
 
@@ -28,6 +30,19 @@ struct plx_pcie_backend {
 	uint64_t (*reg_read)(struct plx_pcie_dev *dev, uint32_t offset, unsigned size);
 	/** posted: takes effect after it returns, in order with other writes */
 	void (*reg_write)(struct plx_pcie_dev *dev, uint32_t offset, uint64_t value, unsigned size);
+	/** CSTS for the watch over a ready controller, for a device whose reg_read waits: does not
+	 *  wait, but says what it has heard since the last call. NULL: reg_read.
+	 *  Return: false when there is nothing yet */
+	bool (*watch)(struct plx_pcie_dev *dev, uint32_t *csts);
+	/** @offset: of a doorbell, from 1000h on. NULL: at plx_pcie_dev.doorbells.
+	 *  Return: NULL when it is not memory */
+	volatile uint32_t *(*doorbell)(struct plx_pcie_dev *dev, uint32_t offset);
+	/** such a one; any queue pair's owner */
+	void (*doorbell_write)(struct plx_pcie_dev *dev, uint32_t offset, uint32_t value);
+	/** what the device asks of its driver; called in each poll of the controller, of every
+	 *  queue pair now and then once wants_poll is set, and in each of its polls while that was
+	 *  of use. NULL: nothing. Return: whether it was of use lately. Any thread */
+	bool (*poll)(struct plx_pcie_dev *dev);
 	/** config space; NULL where there is none. Return: 0 or -errno */
 	int (*cfg_read)(struct plx_pcie_dev *dev, uint32_t offset, void *buf, unsigned len);
 	int (*cfg_write)(struct plx_pcie_dev *dev, uint32_t offset, const void *buf, unsigned len);
@@ -44,7 +59,8 @@ struct plx_pcie_dev {
 	const struct plx_pcie_backend *ops;
 	volatile void *bar; /* NULL: use reg_read and reg_write */
 	volatile uint32_t *doorbells;
-	size_t doorbell_bytes; /* mapped from there on */
+	size_t doorbell_bytes; /* there are from 1000h on */
+	_Atomic bool wants_poll; /* has asked something, ever */
 	int numa;
 	bool iova_is_va; /* the device takes virtual addresses: no look-up on the I/O path */
 };

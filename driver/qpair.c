@@ -52,19 +52,38 @@ static void qpair_rewind(struct plx_nvme_qpair *qp)
 	qp->sq_tail = qp->sq_rung = 0;
 	qp->cq_head = qp->cq_unacked = 0;
 	qp->phase = 1;
+	/* a controller that was disabled begins with doorbells of 0 */
+	memset(qp->db_sent, 0, sizeof(qp->db_sent));
+	qp->db[0] = qp->db[1] = 0;
 }
 
-/* Doorbells of queue y (NVMe over PCIe Transport 1.0c §3.1.2) */
+/* Doorbells of queue y (NVMe over PCIe Transport 1.0c §3.1.2), from 1000h on: SQ's, then CQ's */
+static size_t doorbell_offset(const struct plx_nvme_qpair *qp, bool cq)
+{
+	return (2 * (size_t)qp->qid + cq) * ((size_t)4 << NVME_CAP_DSTRD(qp->ctrlr->cap));
+}
+
+static volatile uint32_t *doorbell_at(struct plx_pcie_dev *dev, size_t offset)
+{
+	if (dev->ops->doorbell)
+		return dev->ops->doorbell(dev, (uint32_t)offset);
+	return (volatile uint32_t *)((volatile char *)dev->doorbells + offset);
+}
+
 static int qpair_map_doorbells(struct plx_nvme_qpair *qp)
 {
 	struct plx_pcie_dev *dev = qp->ctrlr->dev;
-	size_t stride = (size_t)4 << NVME_CAP_DSTRD(qp->ctrlr->cap);
-	size_t sq = 2 * (size_t)qp->qid * stride, cq = sq + stride;
+	size_t sq = doorbell_offset(qp, false), cq = doorbell_offset(qp, true);
 
 	if (cq + 4 > dev->doorbell_bytes)
 		return -ENOSPC;
-	qp->sq_db = (volatile uint32_t *)((volatile char *)dev->doorbells + sq);
-	qp->cq_db = (volatile uint32_t *)((volatile char *)dev->doorbells + cq);
+	qp->sq_db = doorbell_at(dev, sq);
+	qp->cq_db = doorbell_at(dev, cq);
+	if (!qp->sq_db || !qp->cq_db) {
+		qp->db_by_call = true;
+		qp->sq_db = &qp->db[0];
+		qp->cq_db = &qp->db[1];
+	}
 	return 0;
 }
 
@@ -88,7 +107,7 @@ int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid
 		qp->cq_ack_at = 1;
 	qp->identity = c->identity;
 	qp->iova = c->identity ? NULL : plx_mem_iova;
-	qp->countdown = qid ? NVME_HOUSEKEEP_POLLS : 1;
+	qp->countdown = 1;
 	if (!qid || c->opts.timeout_action != PLX_NVME_TIMEOUT_NONE)
 		qp->epoch_len = timeout_ms * c->tsc_ms / NVME_EPOCHS;
 	qp->epoch_tsc = plx_tsc();
@@ -285,11 +304,38 @@ static void qpair_retry_due(struct plx_nvme_qpair *qp, uint64_t now)
 	qp->retries_waiting = waiting;
 }
 
+/* What has been submitted before this poll goes out with it, too. */
+static void qpair_send_doorbells(struct plx_nvme_qpair *qp)
+{
+	struct plx_pcie_dev *dev = qp->ctrlr->dev;
+
+	qpair_ring_sq(qp);
+	for (unsigned i = 0; i < 2; i++) {
+		if (qp->db[i] == qp->db_sent[i])
+			continue;
+		qp->db_sent[i] = qp->db[i];
+		dev->ops->doorbell_write(dev, (uint32_t)doorbell_offset(qp, i), qp->db[i]);
+	}
+}
+
+/* Return: polls until the next time */
+static uint16_t qpair_reach_device(struct plx_nvme_qpair *qp)
+{
+	struct plx_pcie_dev *dev = qp->ctrlr->dev;
+	bool each = qp->db_by_call;
+
+	if (qp->db_by_call)
+		qpair_send_doorbells(qp);
+	if (atomic_load_explicit(&dev->wants_poll, memory_order_relaxed))
+		each |= dev->ops->poll(dev);
+	return each || !qp->qid ? 1 : NVME_HOUSEKEEP_POLLS;
+}
+
 void qpair_housekeep(struct plx_nvme_qpair *qp)
 {
 	uint64_t now;
 
-	qp->countdown = qp->qid ? NVME_HOUSEKEEP_POLLS : 1;
+	qp->countdown = qpair_reach_device(qp);
 	if (!qp->epoch_len && !qp->retries_waiting)
 		return;
 	now = plx_tsc();

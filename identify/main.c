@@ -62,9 +62,9 @@ static int attach(struct session *s)
 	plx_nvme_trid_format(&trid, s->name, sizeof(s->name));
 	c = plx_nvme_connect_start(&trid, NULL);
 	if (!c) {
-		if (errno != EPROTONOSUPPORT && errno != ENODEV)
-			fprintf(stderr, "plx-identify: cannot attach '%s': %s\n", s->name,
-				strerror(errno));
+		if (errno == ENOMEM)
+			fprintf(stderr, "plx-identify: no memory to attach '%s': raise -s\n",
+				s->name);
 		return PLX_EXIT_FAILED;
 	}
 	while ((rc = plx_nvme_connect_poll(c)) == -EAGAIN)

@@ -171,7 +171,9 @@ static int attach(struct perf_run *run, const struct plx_nvme_trid *trid,
 	pc->owner = inline_worker ? inline_worker : &run->workers[0];
 	pc->ctrlr = plx_nvme_connect(trid, &opts);
 	if (!pc->ctrlr) {
-		fprintf(stderr, "plx-perf: cannot attach '%s': %s\n", name, strerror(errno));
+		/* all but this the driver has told */
+		if (errno == ENOMEM)
+			fprintf(stderr, "plx-perf: no memory to attach '%s': raise -s\n", name);
 		return 1;
 	}
 	run->nctrlrs++;

@@ -224,7 +224,8 @@ char *plx_nvme_status_text(uint16_t status, char *buf, size_t len);
  * back.
  */
 int plx_nvme_qpair_poll(struct plx_nvme_qpair *qp, uint32_t max);
-/** plx_nvme_qpair_flush - ring the submission doorbell now */
+/** plx_nvme_qpair_flush - ring the submission doorbell now; where that is a message to another
+ *  process (VFIOUSER, when it lets no doorbells be mapped), the next poll sends it */
 void plx_nvme_qpair_flush(struct plx_nvme_qpair *qp);
 uint32_t plx_nvme_qpair_outstanding(const struct plx_nvme_qpair *qp);
 

@@ -102,12 +102,38 @@ static void fake_close(struct plx_pcie_dev *dev)
 	((struct fake_nvme *)dev)->open = false;
 }
 
+static volatile uint32_t *fake_doorbell(struct plx_pcie_dev *dev, uint32_t offset)
+{
+	struct fake_nvme *f = (struct fake_nvme *)dev;
+
+	return f->doorbells_by_call ? NULL : &f->doorbells[offset / 4];
+}
+
+static void fake_doorbell_write(struct plx_pcie_dev *dev, uint32_t offset, uint32_t value)
+{
+	struct fake_nvme *f = (struct fake_nvme *)dev;
+
+	f->doorbell_calls++;
+	__atomic_store_n(&f->doorbells[offset / 4], value, __ATOMIC_RELEASE);
+}
+
+static bool fake_poll(struct plx_pcie_dev *dev)
+{
+	struct fake_nvme *f = (struct fake_nvme *)dev;
+
+	f->polls++;
+	return f->poll_pays;
+}
+
 static const struct plx_pcie_backend backend = {
 	.trtype = PLX_NVME_TR_PCIE,
 	.open = fake_open,
 	.close = fake_close,
 	.reg_read = reg_read,
 	.reg_write = reg_write,
+	.doorbell = fake_doorbell,
+	.doorbell_write = fake_doorbell_write,
+	.poll = fake_poll,
 };
 
 void fake_init(struct fake_nvme *f)

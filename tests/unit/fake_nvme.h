@@ -47,7 +47,11 @@ struct fake_nvme {
 	uint16_t io_status[64]; /* what the next I/O commands complete with; ends at @io_statuses */
 	unsigned io_at, io_statuses;
 
+	bool doorbells_by_call; /* they are no memory */
+	bool poll_pays; /* what the poll of the backend returns */
+
 	/* what happened */
+	unsigned doorbell_calls, polls;
 	unsigned enables, shutdowns, aborts, keep_alives, ios;
 	struct plx_nvme_cmd admin_log[FAKE_LOG]; /* every admin command, in order */
 	unsigned admin_cmds;

@@ -32,6 +32,58 @@ Test(nvme_qpair, qpair_full_returns_eagain_and_takes_more_after_a_completion)
 	plx_nvme_disconnect(c);
 }
 
+/* ---- devices that memory alone does not reach ---- */
+
+Test(nvme_qpair, doorbells_that_are_no_memory_are_rung_once_per_poll)
+{
+	fake.doorbells_by_call = true;
+
+	struct plx_nvme_ctrlr *c = connect_fake();
+	struct plx_nvme_qpair *qp = make_qpair(c, 8);
+	struct result r = { 0 };
+	unsigned calls = fake.doorbell_calls;
+
+	for (unsigned i = 0; i < 5; i++)
+		submit(c, qp, i, &r);
+	plx_nvme_qpair_poll(qp, 0);
+	cr_assert_eq(fake.doorbell_calls, calls + 1, "what was submitted goes out with the poll");
+	cr_assert_eq(fake.doorbells[2], 5);
+	plx_nvme_qpair_poll(qp, 0);
+	cr_assert_eq(fake.doorbell_calls, calls + 1, "nothing new");
+	for (unsigned i = 0; i < 1000; i++) {
+		UNTIL(c, qp, r.calls == i + 5);
+		submit(c, qp, i, &r);
+	}
+	plx_nvme_ctrlr_reset(c);
+	UNTIL(c, qp, ready(c));
+	submit(c, qp, 0, &r);
+	UNTIL(c, qp, !plx_nvme_qpair_outstanding(qp));
+	cr_assert_eq(r.status, 0, "after a reset they begin at 0 again");
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
+Test(nvme_qpair, a_device_that_asks_its_driver_is_polled_by_queue_pairs)
+{
+	struct plx_nvme_ctrlr *c = connect_fake();
+	struct plx_nvme_qpair *qp = make_qpair(c, 8);
+	unsigned polls = fake.polls;
+
+	for (unsigned i = 0; i < 2 * NVME_HOUSEKEEP_POLLS; i++)
+		plx_nvme_qpair_poll(qp, 0);
+	cr_assert_eq(fake.polls, polls, "it has never asked");
+	fake.dev.wants_poll = true;
+	for (unsigned i = 0; i < 2 * NVME_HOUSEKEEP_POLLS; i++)
+		plx_nvme_qpair_poll(qp, 0);
+	cr_assert_eq(fake.polls, polls + 2, "now and then, while it does not pay");
+	fake.poll_pays = true;
+	for (unsigned i = 0; i < 2 * NVME_HOUSEKEEP_POLLS; i++)
+		plx_nvme_qpair_poll(qp, 0);
+	cr_assert_geq(fake.polls, polls + NVME_HOUSEKEEP_POLLS);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
 Test(nvme_qpair, qpairs_run_out_with_enospc_and_come_back)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();

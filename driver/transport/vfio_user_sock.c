@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver/transport/vfio_user_sock.c - the connection to a vfio-user server
+ *
+ * The server's own requests may arrive at any time, between a request of ours and its reply too:
+ * whoever waits serves them. A server may block while it sends to us, so while we send and cannot
+ * go on, the message that is arriving is taken in; it is acted upon once ours is out.
+ */
+#include "driver/transport/vfio_user.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SERVE_BATCH 64 /* messages taken in one look at the socket */
+
+/* ---- connecting ---- */
+
+#define path_fail(rc, ...) (nvme_log(ERR, "controller '%s' " __VA_ARGS__), (rc))
+
+/* @path is the socket, or the directory that holds it. */
+static int socket_address(const char *path, struct sockaddr_un *sa)
+{
+	struct stat st;
+	int n;
+
+	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (stat(path, &st))
+		return path_fail(-errno,
+				 "cannot be reached: traddr names no directory: %s: give the one "
+				 "that the target serves it in",
+				 path, strerror(errno));
+	if (!S_ISDIR(st.st_mode) && !S_ISSOCK(st.st_mode))
+		return path_fail(-ENOTSOCK,
+				 "cannot be reached: traddr is neither a directory nor a socket: "
+				 "give the directory that the target serves it in",
+				 path);
+	n = snprintf(sa->sun_path, sizeof(sa->sun_path), "%s%s", path,
+		     S_ISDIR(st.st_mode) ? "/" VFIO_USER_SOCKET : "");
+	if ((size_t)n >= sizeof(sa->sun_path))
+		return path_fail(-ENAMETOOLONG,
+				 "cannot be reached: the path of a socket has at most %zu "
+				 "characters, and this one %d: use a shorter directory",
+				 path, sizeof(sa->sun_path) - 1, n);
+	return 0;
+}
+
+static int connect_failed(const char *path, const struct sockaddr_un *sa, int err)
+{
+	switch (err) {
+	case ENOENT:
+		return path_fail(-err,
+				 "cannot be reached: there is no socket %s: start the target, or "
+				 "give the directory that it serves it in",
+				 path, sa->sun_path);
+	case ECONNREFUSED:
+		return path_fail(-err, "cannot be reached: nobody serves %s: start the target",
+				 path, sa->sun_path);
+	case EAGAIN:
+		return path_fail(-EBUSY,
+				 "cannot be reached: %s accepts no connection within %u ms: it may "
+				 "be serving another client, which has to end first",
+				 path, sa->sun_path, VFU_CONNECT_MS);
+	default:
+		return path_fail(-err, "cannot be reached: connecting to %s: %s", path,
+				 sa->sun_path, strerror(err));
+	}
+}
+
+int vfu_connect(const char *path)
+{
+	uint64_t deadline = plx_tsc() + VFU_CONNECT_MS * (plx_tsc_hz() / 1000);
+	struct timespec pause = { .tv_nsec = 10000000 };
+	struct sockaddr_un sa;
+	int fd, err, rc = socket_address(path, &sa);
+
+	if (rc)
+		return rc;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return path_fail(-errno, "cannot be reached: no socket: %s", path, strerror(errno));
+	/* EAGAIN: more clients wait than the server's queue holds; poll() would not tell when that
+	 * ends */
+	while (connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
+		err = errno;
+		if (err == EINTR || (err == EAGAIN && plx_tsc() < deadline)) {
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		close(fd);
+		return connect_failed(path, &sa, err);
+	}
+	return fd;
+}
+
+/* ---- the end ---- */
+
+void vfu_close_fds(int *fds, uint32_t *n)
+{
+	while (*n)
+		close(fds[--*n]);
+}
+
+static void rx_drop(struct vfu *v)
+{
+	vfu_close_fds(v->rx_fds, &v->rx_nfds);
+	v->rx_have = 0;
+}
+
+void vfu_close_socket(struct vfu *v)
+{
+	rx_drop(v);
+	close(v->fd);
+}
+
+int vfu_gone(struct vfu *v, int err, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	if (atomic_load(&v->gone))
+		return v->err;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	nvme_log(ERR, "controller '%s': its vfio-user server %s%s", v->path, text,
+		 v->hint && err != -EPROTO ? v->hint : "");
+	v->err = err;
+	atomic_store(&v->gone, true);
+	/* the server learns at once; the descriptor lives until close, for whoever waits on it */
+	shutdown(v->fd, SHUT_RDWR);
+	rx_drop(v);
+	v->nposted = 0;
+	return err;
+}
+
+static int gone_errno(struct vfu *v, int err, const char *doing)
+{
+	if (err == EPIPE || err == ECONNRESET)
+		return vfu_gone(v, -ECONNRESET, "closed the connection");
+	return vfu_gone(v, -err, "cannot be %s: %s", doing, strerror(err));
+}
+
+/* ---- receiving ---- */
+
+static const struct vfio_user_hdr *rx_hdr(const struct vfu *v)
+{
+	return (const struct vfio_user_hdr *)v->rx;
+}
+
+static bool rx_complete(const struct vfu *v)
+{
+	return v->rx_have >= sizeof(struct vfio_user_hdr) && v->rx_have == rx_hdr(v)->size;
+}
+
+static int rx_take_fds(struct vfu *v, struct msghdr *msg)
+{
+	bool fits = !(msg->msg_flags & MSG_CTRUNC);
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		const int *fds = (const int *)CMSG_DATA(c);
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			if (v->rx_nfds < VFU_MAX_FDS) {
+				v->rx_fds[v->rx_nfds++] = fds[i];
+				continue;
+			}
+			close(fds[i]);
+			fits = false;
+		}
+	}
+	if (fits)
+		return 0;
+	return vfu_gone(v, -EPROTO, "sent more file descriptors than the %u of a message agreed on",
+			VFU_MAX_FDS);
+}
+
+/* Take in what is there of one message. Return: 1 it is whole; 0 more is to come; -errno gone */
+static int rx_fill(struct vfu *v)
+{
+	while (!rx_complete(v)) {
+		union {
+			char buf[CMSG_SPACE(VFU_MAX_FDS * sizeof(int))];
+			struct cmsghdr align;
+		} control;
+		size_t want = v->rx_have < sizeof(struct vfio_user_hdr)
+				      ? sizeof(struct vfio_user_hdr)
+				      : rx_hdr(v)->size;
+		struct iovec iov = { v->rx + v->rx_have, want - v->rx_have };
+		struct msghdr msg = { .msg_iov = &iov,
+				      .msg_iovlen = 1,
+				      .msg_control = control.buf,
+				      .msg_controllen = sizeof(control.buf) };
+		ssize_t n = recvmsg(v->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		char err[160];
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n < 0)
+			return gone_errno(v, errno, "heard");
+		if (rx_take_fds(v, &msg))
+			return v->err;
+		if (!n)
+			return vfu_gone(v, -ECONNRESET, "closed the connection");
+		v->rx_have += (size_t)n;
+		if (v->rx_have == sizeof(struct vfio_user_hdr) &&
+		    vfu_parse_header(rx_hdr(v), err, sizeof(err)))
+			return vfu_gone(v, -EPROTO, "%s", err);
+	}
+	return 1;
+}
+
+static int wait_for(struct vfu *v, short events, uint64_t deadline)
+{
+	struct pollfd p = { .fd = v->fd, .events = events };
+	int64_t left = (int64_t)(deadline - plx_tsc()) / (int64_t)v->tsc_ms;
+
+	if (left < 0)
+		return -ETIMEDOUT;
+	if (poll(&p, 1, (int)left + 1) < 0 && errno != EINTR)
+		return -errno;
+	return p.revents;
+}
+
+/* ---- sending ---- */
+
+static void skip(struct iovec **iov, int *n, size_t done)
+{
+	while (*n && done >= (*iov)->iov_len) {
+		done -= (*iov)->iov_len;
+		(*iov)++;
+		(*n)--;
+	}
+	if (*n) {
+		(*iov)->iov_base = (char *)(*iov)->iov_base + done;
+		(*iov)->iov_len -= done;
+	}
+}
+
+/* The descriptor goes with the first byte. */
+static ssize_t tx_some(struct vfu *v, struct iovec *iov, int n, int fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
+
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(v->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static int tx(struct vfu *v, struct iovec *iov, int n, int fd)
+{
+	uint64_t deadline = plx_tsc() + VFU_REPLY_MS * v->tsc_ms;
+
+	skip(&iov, &n, 0);
+	while (n) {
+		ssize_t done = tx_some(v, iov, n, fd);
+		int rc;
+
+		if (done > 0) {
+			skip(&iov, &n, (size_t)done);
+			fd = -1;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return gone_errno(v, errno, "reached");
+		rc = wait_for(v, rx_complete(v) ? POLLOUT : POLLOUT | POLLIN, deadline);
+		if (rc == -ETIMEDOUT)
+			return vfu_gone(v, rc, "has taken no message for %u ms", VFU_REPLY_MS);
+		if (rc < 0)
+			return gone_errno(v, -rc, "reached");
+		if (!rx_complete(v) && rx_fill(v) < 0)
+			return v->err;
+	}
+	return 0;
+}
+
+static int tx_call(struct vfu *v, const struct vfu_call *call, uint16_t *id)
+{
+	struct vfio_user_hdr h = {
+		.id = ++v->last_id,
+		.command = call->command,
+		.size = (uint32_t)(sizeof(h) + call->head_len + call->data_len),
+	};
+	struct iovec iov[3] = { { &h, sizeof(h) },
+				{ (void *)call->head, call->head_len },
+				{ (void *)call->data, call->data_len } };
+
+	*id = h.id;
+	return tx(v, iov, 3, call->fd);
+}
+
+/* ---- the server's requests ---- */
+
+bool vfu_reachable(const struct vfu *v, uint64_t address, uint64_t count)
+{
+	/* maps are sorted; what meets in addresses is one piece of memory */
+	for (uint32_t i = 0; i < v->nmaps && count; i++) {
+		const struct vfu_map *m = &v->maps[i];
+		uint64_t n;
+
+		if (address < m->iova || address - m->iova >= m->len)
+			continue;
+		n = m->len - (address - m->iova);
+		if (n >= count)
+			return true;
+		address += n;
+		count -= n;
+	}
+	return !count;
+}
+
+static void warn_refused(struct vfu *v, const char *what, uint64_t address, uint64_t count,
+			 const char *why)
+{
+	if (v->warnings++ < VFU_MAX_WARNINGS)
+		nvme_log(WARN, "controller '%s': refused its %s of %llu bytes at %llxh: %s",
+			 v->path, what, (unsigned long long)count, (unsigned long long)address,
+			 why);
+}
+
+/* "VFIO_USER_DMA_READ", "VFIO_USER_DMA_WRITE". Return: an errno for the reply; 0, with a DMA_WRITE
+ * carried out */
+static uint32_t dma_request(struct vfu *v, const struct vfio_user_hdr *h,
+			    struct vfio_user_dma_rw *rw)
+{
+	const char *what = h->command == VFIO_USER_DMA_READ ? "DMA_READ" : "DMA_WRITE";
+	size_t len = h->size - sizeof(*h);
+
+	if (len < sizeof(*rw)) {
+		warn_refused(v, what, 0, 0, "the message is too short");
+		return EINVAL;
+	}
+	memcpy(rw, v->rx + sizeof(*h), sizeof(*rw));
+	len -= sizeof(*rw);
+	if (rw->count > VFU_MAX_XFER) {
+		warn_refused(v, what, rw->address, rw->count, "more than max_data_xfer_size");
+		return EINVAL;
+	}
+	if (h->command == VFIO_USER_DMA_WRITE && len < rw->count) {
+		warn_refused(v, what, rw->address, rw->count, "the message carries less");
+		return EINVAL;
+	}
+	if (!vfu_reachable(v, rw->address, rw->count)) {
+		warn_refused(v, what, rw->address, rw->count, "not mapped for it");
+		return EFAULT;
+	}
+	if (h->command == VFIO_USER_DMA_WRITE)
+		memcpy((void *)(uintptr_t)rw->address, v->rx + sizeof(*h) + sizeof(*rw), rw->count);
+	return 0;
+}
+
+/* The request that has arrived in full. */
+static int serve_request(struct vfu *v)
+{
+	struct vfio_user_hdr h = *rx_hdr(v);
+	struct vfio_user_dma_rw rw = { 0 };
+	struct iovec iov[3] = { { &h, sizeof(h) } };
+	uint32_t error = ENOTSUP;
+	int n = 1;
+
+	if (h.command == VFIO_USER_DMA_READ || h.command == VFIO_USER_DMA_WRITE) {
+		error = dma_request(v, &h, &rw);
+		v->dma_tsc = plx_tsc();
+		atomic_store_explicit(&v->base.wants_poll, true, memory_order_relaxed);
+	} else if (v->warnings++ < VFU_MAX_WARNINGS) {
+		nvme_log(WARN, "controller '%s': its vfio-user server asks for command %u: refused",
+			 v->path, h.command);
+	}
+	rx_drop(v);
+	if (h.flags & VFIO_USER_NO_REPLY)
+		return 0;
+	if (!error) {
+		iov[n++] = (struct iovec){ &rw, sizeof(rw) };
+		if (h.command == VFIO_USER_DMA_READ)
+			iov[n++] = (struct iovec){ (void *)(uintptr_t)rw.address, rw.count };
+	}
+	h.flags = VFIO_USER_TYPE_REPLY | (error ? VFIO_USER_ERROR : 0);
+	h.error = error;
+	h.size = 0;
+	for (int i = 0; i < n; i++)
+		h.size += (uint32_t)iov[i].iov_len;
+	return tx(v, iov, n, -1);
+}
+
+/* ---- replies ---- */
+
+/* "It may be zero even if the Error bit is set" */
+static int reply_error(const struct vfio_user_hdr *h)
+{
+	if (!(h->flags & VFIO_USER_ERROR))
+		return 0;
+	return h->error && h->error < 4096 ? -(int)h->error : -EIO;
+}
+
+static void take_watched(struct vfu *v, const struct vfio_user_hdr *h)
+{
+	size_t need = sizeof(*h) + sizeof(struct vfio_user_region_rw) + sizeof(v->watch_value);
+
+	v->watch_value = UINT32_MAX;
+	if (!reply_error(h) && h->size >= need)
+		memcpy(&v->watch_value, v->rx + need - sizeof(v->watch_value),
+		       sizeof(v->watch_value));
+	v->watch_known = true;
+}
+
+/* The reply that has arrived in full is to a posted request, or to none. */
+static int take_posted(struct vfu *v)
+{
+	const struct vfio_user_hdr *h = rx_hdr(v);
+	struct vfu_posted *p = v->posted;
+	int rc = reply_error(h);
+
+	while (p < &v->posted[v->nposted] && (p->id != h->id || p->command != h->command))
+		p++;
+	if (p == &v->posted[v->nposted])
+		return vfu_gone(v, -EPROTO,
+				"answered message %u, command %u: it was not asked that", h->id,
+				h->command);
+	if (p->kind == VFU_POSTED_WATCH)
+		take_watched(v, h);
+	else if (rc && p->kind == VFU_POSTED_WRITE && v->warnings++ < VFU_MAX_WARNINGS)
+		nvme_log(WARN, "controller '%s': its vfio-user server refused a doorbell: %s",
+			 v->path, strerror(-rc));
+	v->nposted--;
+	memmove(p, p + 1, (size_t)(&v->posted[v->nposted] - p) * sizeof(*p));
+	rx_drop(v);
+	return 0;
+}
+
+/* What has arrived in full and is not what a caller waits for. */
+static int dispatch(struct vfu *v)
+{
+	if ((rx_hdr(v)->flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_COMMAND)
+		return serve_request(v);
+	return take_posted(v);
+}
+
+static int rx_wait(struct vfu *v, uint64_t deadline, const char *what, uint32_t ms)
+{
+	int rc;
+
+	while (!(rc = rx_fill(v))) {
+		rc = wait_for(v, POLLIN, deadline);
+		if (rc == -ETIMEDOUT)
+			return vfu_gone(v, rc, "has not answered for %u ms (%s)", ms, what);
+		if (rc < 0)
+			return gone_errno(v, -rc, "heard");
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static bool is_reply_to(const struct vfu *v, uint16_t id, uint16_t command)
+{
+	const struct vfio_user_hdr *h = rx_hdr(v);
+
+	return (h->flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY && h->id == id &&
+	       h->command == command;
+}
+
+static void take_reply(struct vfu *v, struct vfu_call *call)
+{
+	size_t len = rx_hdr(v)->size - sizeof(struct vfio_user_hdr);
+
+	call->reply_len = len < call->reply_cap ? len : call->reply_cap;
+	if (call->reply_len)
+		memcpy(call->reply, v->rx + sizeof(struct vfio_user_hdr), call->reply_len);
+	if (call->fds) {
+		memcpy(call->fds, v->rx_fds, v->rx_nfds * sizeof(*call->fds));
+		call->nfds = v->rx_nfds;
+		v->rx_nfds = 0;
+	}
+}
+
+static int call_locked(struct vfu *v, struct vfu_call *call)
+{
+	uint32_t ms = call->timeout_ms ? call->timeout_ms : VFU_REPLY_MS;
+	uint64_t deadline = plx_tsc() + ms * v->tsc_ms;
+	unsigned late = 0;
+	uint16_t id;
+	int rc;
+
+	call->nfds = 0;
+	call->reply_len = 0;
+	if (atomic_load(&v->gone))
+		return v->err;
+	/* what the watch has asked before may tell of a state that this call ends */
+	v->watch_known = false;
+	for (uint32_t i = 0; i < v->nposted; i++)
+		if (v->posted[i].kind == VFU_POSTED_WATCH)
+			v->posted[i].kind = VFU_POSTED_STALE;
+	rc = tx_call(v, call, &id);
+	while (!rc) {
+		rc = rx_wait(v, deadline, call->what, ms);
+		if (!rc && is_reply_to(v, id, call->command))
+			break;
+		if (!rc)
+			rc = dispatch(v);
+		/* requests of its own without end are no answer */
+		if (!rc && (int64_t)(plx_tsc() - deadline) > 0 && ++late > SERVE_BATCH)
+			rc = vfu_gone(v, -ETIMEDOUT, "has not answered for %u ms (%s)", ms,
+				      call->what);
+	}
+	if (rc)
+		return rc;
+	rc = reply_error(rx_hdr(v));
+	if (!rc)
+		take_reply(v, call);
+	else if (!call->quiet)
+		nvme_log(ERR, "controller '%s': its vfio-user server refused %s: %s", v->path,
+			 call->what, strerror(-rc));
+	rx_drop(v);
+	return rc;
+}
+
+int vfu_call(struct vfu *v, struct vfu_call *call)
+{
+	int rc;
+
+	pthread_mutex_lock(&v->lock);
+	rc = call_locked(v, call);
+	pthread_mutex_unlock(&v->lock);
+	return rc;
+}
+
+static void post_locked(struct vfu *v, const struct vfu_call *call, enum vfu_posted_kind kind)
+{
+	uint64_t deadline = plx_tsc() + VFU_REPLY_MS * v->tsc_ms;
+	uint16_t id;
+
+	while (v->nposted == VFU_MAX_POSTED)
+		if (rx_wait(v, deadline, call->what, VFU_REPLY_MS) || dispatch(v))
+			return;
+	if (atomic_load(&v->gone) || tx_call(v, call, &id))
+		return;
+	v->posted[v->nposted++] = (struct vfu_posted){ id, call->command, kind, deadline };
+}
+
+void vfu_post(struct vfu *v, const struct vfu_call *call)
+{
+	pthread_mutex_lock(&v->lock);
+	post_locked(v, call, VFU_POSTED_WRITE);
+	pthread_mutex_unlock(&v->lock);
+}
+
+bool vfu_watch(struct vfu *v, uint32_t *csts)
+{
+	struct vfio_user_region_rw rw = { .offset = NVME_REG_CSTS,
+					  .region = VFIO_PCI_BAR0_REGION_INDEX,
+					  .count = sizeof(*csts) };
+	struct vfu_call call = { .command = VFIO_USER_REGION_READ,
+				 .what = "reading a register",
+				 .head = &rw,
+				 .head_len = sizeof(rw),
+				 .fd = -1 };
+	bool asked = false, known;
+
+	*csts = UINT32_MAX;
+	if (atomic_load(&v->gone))
+		return true;
+	if (pthread_mutex_trylock(&v->lock))
+		return false;
+	known = v->watch_known;
+	if (known)
+		*csts = v->watch_value;
+	v->watch_known = false;
+	for (uint32_t i = 0; i < v->nposted; i++)
+		asked |= v->posted[i].kind == VFU_POSTED_WATCH;
+	if (!asked)
+		post_locked(v, &call, VFU_POSTED_WATCH);
+	pthread_mutex_unlock(&v->lock);
+	return known;
+}
+
+/* ---- looking at the socket now and then ---- */
+
+static void serve_locked(struct vfu *v, uint64_t now)
+{
+	int rc;
+
+	for (unsigned i = 0; i < SERVE_BATCH; i++) {
+		rc = rx_fill(v);
+		if (rc < 0 || (rc && dispatch(v)))
+			return;
+		if (!rc)
+			break;
+	}
+	/* judged by what has arrived: it may be this process that was stopped */
+	if (v->nposted && (int64_t)(now - v->posted[0].deadline) > 0)
+		vfu_gone(v, -ETIMEDOUT, "has not answered for %u ms", VFU_REPLY_MS);
+}
+
+static bool dma_lately(const struct vfu *v, uint64_t now)
+{
+	return v->dma_tsc && (int64_t)(now - v->dma_tsc) < (int64_t)(VFU_BUSY_MS * v->tsc_ms);
+}
+
+bool vfu_serve(struct vfu *v)
+{
+	uint64_t now = plx_tsc();
+	bool busy = false;
+
+	if (atomic_load_explicit(&v->gone, memory_order_relaxed) || pthread_mutex_trylock(&v->lock))
+		return false;
+	if (dma_lately(v, now) || v->nposted || (int64_t)(now - v->poll_tsc) >= 0) {
+		v->poll_tsc = now + VFU_POLL_US * v->tsc_ms / 1000;
+		serve_locked(v, now);
+	}
+	busy = dma_lately(v, now);
+	pthread_mutex_unlock(&v->lock);
+	return busy;
+}
