@@ -62,7 +62,7 @@ def program(name):
     """path of a program of this project in the build directory, or `name` when it is a path itself"""
     if "/" in str(name):
         return str(name)
-    for found in sorted(BUILD.glob(f"*/{name}")):  # build/ci-*/ are other builds
+    for found in sorted([*BUILD.glob(f"*/{name}"), *BUILD.glob(f"targets/*/{name}")]):  # build/ci-*/ are other builds
         if found.is_file() and os.access(found, os.X_OK):
             return str(found)
     raise AssertionError(f"{name} is not in {BUILD}: build it first (ninja -C {BUILD})")

@@ -455,7 +455,7 @@ Test(rpc_socket, only_the_owner_may_connect)
 	cr_assert(eq(int, open_server(), 0));
 	umask(old);
 	cr_assert(eq(int, stat(path, &st), 0));
-	cr_assert(eq(int, st.st_mode & S_IFMT, S_IFSOCK));
+	cr_assert(eq(int, st.st_mode &S_IFMT, S_IFSOCK));
 	cr_assert(eq(int, st.st_mode & 0777, 0600));
 }
 
