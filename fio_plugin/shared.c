@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fio_plugin/shared.c - what all jobs of a process share
+ *
+ * The environment and the controllers come up with the first job that asks, in fio's main thread,
+ * and go when the process ends. A thread of its own, the caretaker, polls the controllers' admin
+ * queues, and runs the application thread, in which bdevs are made and RPC methods carried out:
+ * jobs come and go, and none is there all the time.
+ */
+#include "fio_plugin/fio_plugin.h"
+#include <core/rpc.h>
+#include <core/tool.h>
+#include <errno.h>
+#include <pollux/bdev.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define CARETAKER_NS 1000000
+
+static struct {
+	pthread_mutex_t lock; /* of the list, and of controllers that join it */
+	struct shared_ctrlr *ctrlrs;
+	bool started;
+	_Atomic bool stop;
+	bool cared_for;
+	struct plx_thread *app;
+	struct plx_rpc_server *rpc;
+	struct plx_poller *rpc_poller;
+	char *config; /* file that was loaded; NULL: none yet */
+	pthread_t caretaker;
+} shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void engine_error(const struct thread_data *td, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	log_err("%s: %s\n", td->io_ops->name, text);
+}
+
+/* ---- the end ---- */
+
+static void ctrlr_free(struct shared_ctrlr *c)
+{
+	plx_thread_enter(c->thread);
+	if (c->ctrlr)
+		plx_nvme_disconnect(c->ctrlr);
+	if (c->device)
+		plx_nvmf_device_destroy(c->device);
+	plx_thread_enter(NULL);
+	plx_reactor_stop(c->reactor);
+	if (c->thread)
+		plx_thread_destroy(c->thread);
+	free(c);
+}
+
+/* Latest first: what stands on another comes after it */
+static void delete_bdevs(void)
+{
+	struct plx_bdev *b, *last;
+
+	do {
+		last = NULL;
+		for (b = plx_bdev_first(); b; b = plx_bdev_next(b))
+			last = b;
+	} while (last && !plx_bdev_delete(last->name));
+}
+
+static void end_config(void *arg)
+{
+	plx_poller_destroy(shared.rpc_poller);
+	if (shared.rpc)
+		plx_rpc_server_close(shared.rpc);
+	delete_bdevs();
+}
+
+static void shared_end(void)
+{
+	if (shared.config)
+		shared_call(end_config, NULL);
+	free(shared.config);
+	atomic_store(&shared.stop, true);
+	if (shared.cared_for)
+		pthread_join(shared.caretaker, NULL);
+	while (shared.ctrlrs) {
+		struct shared_ctrlr *c = shared.ctrlrs;
+
+		shared.ctrlrs = c->next;
+		ctrlr_free(c);
+	}
+	plx_thread_destroy(shared.app);
+	plx_env_fini();
+}
+
+/* ---- the caretaker ---- */
+
+static void *caretaker_main(void *arg)
+{
+	const struct timespec tick = { 0, CARETAKER_NS };
+
+	plx_thread_enter(shared.app);
+	while (!atomic_load(&shared.stop)) {
+		pthread_mutex_lock(&shared.lock);
+		for (struct shared_ctrlr *c = shared.ctrlrs; c; c = c->next) {
+			if (!c->thread)
+				plx_nvme_ctrlr_poll(c->ctrlr);
+		}
+		pthread_mutex_unlock(&shared.lock);
+		plx_thread_poll(shared.app);
+		nanosleep(&tick, NULL);
+	}
+	plx_thread_enter(NULL);
+	return NULL;
+}
+
+void shared_call(void (*fn)(void *arg), void *arg)
+{
+	plx_thread_call(shared.app, fn, arg, false);
+}
+
+static int show_logs(const struct thread_data *td, const char *flags)
+{
+	char *copy = flags ? strdup(flags) : NULL, *rest = copy, *flag;
+	int rc = 0;
+
+	while (!rc && (flag = strsep(&rest, ","))) {
+		rc = plx_log_set_level(flag, PLX_LOG_DEBUG);
+		if (rc)
+			engine_error(td, "log_flags=%s: no component '%s'", flags, flag);
+	}
+	free(copy);
+	return rc;
+}
+
+int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags)
+{
+	struct plx_env_opts opts;
+	sigset_t all, before;
+	int rc;
+
+	if (shared.started)
+		return show_logs(td, log_flags);
+	plx_env_opts_init(&opts);
+	opts.name = td->io_ops->name;
+	opts.mem_mb = mem_mb;
+	opts.pci = true;
+	opts.log_level = PLX_LOG_WARN;
+	if (plx_tool_env_init(&opts, "or lower iodepth, bs or numjobs, or set mem_size_mb"))
+		return -1;
+	shared.app = plx_thread_create("fio");
+	if (!shared.app) {
+		engine_error(td, "out of memory");
+		plx_env_fini();
+		return -1;
+	}
+	shared.started = true;
+	atexit(shared_end);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&shared.caretaker, NULL, caretaker_main, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc) {
+		engine_error(td, "cannot start a thread: %s", strerror(rc));
+		return -1;
+	}
+	shared.cared_for = true;
+	return show_logs(td, log_flags);
+}
+
+/* ---- configuration ---- */
+
+struct config_load {
+	const struct thread_data *td;
+	const struct bdev_options *o;
+	int rc;
+};
+
+static int poll_rpc(void *arg)
+{
+	return plx_rpc_server_poll(shared.rpc, 0);
+}
+
+static int load_file(const struct thread_data *td, const char *path)
+{
+	json_error_t where;
+	json_t *config = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
+	char err[512];
+	int rc;
+
+	if (!config) {
+		engine_error(td, "spdk_json_conf=%s: line %d: %s", path, where.line, where.text);
+		return -1;
+	}
+	rc = plx_rpc_load_config(config, err, sizeof err);
+	if (!rc) {
+		plx_rpc_set_state(PLX_RPC_RUNTIME);
+		rc = plx_rpc_load_config(config, err, sizeof err);
+	}
+	json_decref(config);
+	if (rc)
+		engine_error(td, "spdk_json_conf=%s: %s", path, err);
+	return rc;
+}
+
+static void load_config(void *arg)
+{
+	struct config_load *load = arg;
+	const char *listen_at = load->o->spdk_rpc_listen_addr;
+	char err[256];
+
+	plx_rpc_set_state(PLX_RPC_STARTUP);
+	load->rc = load_file(load->td, load->o->spdk_json_conf);
+	if (load->rc || !listen_at)
+		return;
+	load->rc = plx_rpc_server_open(listen_at, &shared.rpc, err, sizeof err);
+	if (load->rc) {
+		engine_error(load->td, "spdk_rpc_listen_addr=%s: %s", listen_at, err);
+		return;
+	}
+	shared.rpc_poller = plx_poller_create(poll_rpc, NULL, 1000);
+	load->rc = shared.rpc_poller ? 0 : -ENOMEM;
+}
+
+int shared_configure(const struct thread_data *td, const struct bdev_options *o)
+{
+	struct config_load load = { .td = td, .o = o };
+
+	if (shared.config) {
+		if (!strcmp(shared.config, o->spdk_json_conf))
+			return 0;
+		engine_error(td,
+			     "spdk_json_conf=%s: the process has loaded %s: use one file for all "
+			     "jobs",
+			     o->spdk_json_conf, shared.config);
+		return -1;
+	}
+	shared.config = strdup(o->spdk_json_conf);
+	if (!shared.config)
+		return -1;
+	shared_call(load_config, &load);
+	return load.rc ? -1 : 0;
+}
+
+/* ---- controllers ---- */
+
+static void ctrlr_options(struct plx_nvme_ctrlr_opts *opts, const struct nvme_options *o)
+{
+	plx_nvme_ctrlr_opts_init(opts);
+	opts->retry_count = 0; /* what fails is fio's to report */
+	opts->use_sgl = o->enable_sgl;
+	if (o->hostnqn)
+		snprintf(opts->hostnqn, sizeof opts->hostnqn, "%s", o->hostnqn);
+}
+
+static struct plx_nvme_ctrlr *attach(const struct thread_data *td, const struct plx_nvme_trid *trid,
+				     const struct nvme_options *o)
+{
+	struct plx_nvme_ctrlr_opts opts;
+	struct plx_nvme_ctrlr *c;
+	char name[300];
+
+	ctrlr_options(&opts, o);
+	c = plx_nvme_connect(trid, &opts);
+	if (c)
+		return c;
+	engine_error(td, "cannot attach '%s': %s", plx_nvme_trid_format(trid, name, sizeof name),
+		     errno == EPROTONOSUPPORT ? "this build has no such transport"
+					      : strerror(errno));
+	return NULL;
+}
+
+/* The device in this process: on a core of its own where the text says so, else inline */
+static int virtual_create(const struct thread_data *td, struct shared_ctrlr *c,
+			  const struct nvme_options *o)
+{
+	const char *spec = o->virtual_spec ? o->virtual_spec : "";
+	int core = plx_nvmf_device_spec_core(spec);
+	char err[256];
+
+	if (core >= 0)
+		c->reactor = plx_reactor_start((unsigned)core, "target");
+	else
+		c->thread = plx_thread_create("setup");
+	if (!c->reactor && !c->thread) {
+		engine_error(td, "virtual=%s: core %d: %s", spec, core, strerror(errno));
+		return -1;
+	}
+	plx_thread_enter(c->thread);
+	if (plx_nvmf_device_create(spec, c->trid.traddr,
+				   c->thread ? c->thread : plx_reactor_thread(c->reactor),
+				   &c->device, err, sizeof err)) {
+		engine_error(td, "virtual=%s: %s", spec, err);
+		return -1;
+	}
+	return 0;
+}
+
+static bool same_ctrlr(const struct plx_nvme_trid *a, const struct plx_nvme_trid *b)
+{
+	return a->trtype == b->trtype && !strcmp(a->traddr, b->traddr) &&
+	       !strcmp(a->trsvcid, b->trsvcid) && !strcmp(a->subnqn, b->subnqn);
+}
+
+struct shared_ctrlr *shared_attach(const struct thread_data *td, const struct plx_nvme_trid *trid,
+				   const struct nvme_options *o)
+{
+	struct shared_ctrlr *c;
+	int rc = 0;
+
+	for (c = shared.ctrlrs; c; c = c->next) {
+		if (same_ctrlr(&c->trid, trid))
+			return c;
+	}
+	c = calloc(1, sizeof *c);
+	if (!c)
+		return NULL;
+	c->trid = *trid;
+	c->trid.nsid = 0;
+	if (trid->trtype == PLX_NVME_TR_VIRTUAL)
+		rc = virtual_create(td, c, o);
+	if (!rc)
+		c->ctrlr = attach(td, &c->trid, o);
+	plx_thread_enter(NULL);
+	if (!c->ctrlr) {
+		ctrlr_free(c);
+		return NULL;
+	}
+	pthread_mutex_lock(&shared.lock);
+	c->next = shared.ctrlrs;
+	shared.ctrlrs = c;
+	pthread_mutex_unlock(&shared.lock);
+	return c;
+}
+
+struct plx_nvme_ctrlr *shared_own_ctrlr(const struct thread_data *td, struct shared_ctrlr *c,
+					struct plx_thread *thread, const struct nvme_options *o)
+{
+	struct plx_nvme_trid trid = c->trid;
+	char err[256];
+	int rc;
+
+	pthread_mutex_lock(&shared.lock);
+	snprintf(trid.traddr, sizeof trid.traddr, "%.200s.%u", c->trid.traddr, ++c->made);
+	rc = plx_nvmf_device_add_controller(c->device, trid.traddr, thread, err, sizeof err);
+	pthread_mutex_unlock(&shared.lock);
+	if (rc) {
+		engine_error(td, "%s: %s", trid.traddr, err);
+		return NULL;
+	}
+	return attach(td, &trid, o);
+}
+
+void shared_give_back(struct plx_nvme_ctrlr *ctrlr)
+{
+	struct plx_nvme_trid trid = *plx_nvme_ctrlr_trid(ctrlr);
+
+	plx_nvme_disconnect(ctrlr);
+	pthread_mutex_lock(&shared.lock);
+	for (struct shared_ctrlr *c = shared.ctrlrs; c; c = c->next) {
+		if (c->thread && !plx_nvmf_device_remove_controller(c->device, trid.traddr))
+			break;
+	}
+	pthread_mutex_unlock(&shared.lock);
+}
