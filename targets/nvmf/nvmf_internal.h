@@ -10,6 +10,7 @@
  *   remote.h         host memory that is reached by messages only
  *   pcie.c           the virtual PCIe function: registers and reset; pcie_queue.c its queues and
  *   doorbells
+ *   revoke.c         host memory taken back while in use
  *   virtual.c        the in-process front end; device.c the tools' embedded device
  *   vfio_user*.c     the vfio-user front end (vfio_user.h)
  *
@@ -142,6 +143,7 @@ struct nvmf_cq {
 	uint8_t bad_db; /* reported an invalid doorbell value */
 	uint32_t sqs; /* submission queues that complete here */
 	uint32_t rounds; /* how often tail came back to 0 */
+	uint64_t irq_seen; /* the front end's: where it was when its interrupt was signalled */
 	struct nvmf_req *full_head, **full_tail; /* completions waiting for room */
 	struct nvmf_fn *fn;
 	uint64_t prp;
@@ -300,6 +302,22 @@ int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len);
  *  other direction is a Data Transfer Error */
 int nvmf_fn_dma_map_prot(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len, uint32_t prot);
 void nvmf_fn_dma_unmap(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
+/**
+ * nvmf_fn_revoke - unmap host memory that may be in use, in the function's thread (revoke.c)
+ *
+ * No command finds it any more; a queue in it makes the controller fatal. Those that found it
+ * before go on: the memory stays until nvmf_fn_uses() says no, which it may be made to do sooner by
+ * nvmf_fn_abort_users().
+ */
+void nvmf_fn_revoke(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
+bool nvmf_fn_uses(struct nvmf_fn *fn, const void *va, uint64_t len);
+void nvmf_fn_abort_users(struct nvmf_fn *fn, const void *va, uint64_t len);
+/** nvmf_fn_die - CSTS.CFS, and no queue is served any more until a controller reset */
+void nvmf_fn_die(struct nvmf_fn *fn, const char *why);
+/** nvmf_fn_reset - function level reset: begins a controller reset, registers are at reset values;
+ *  nvmf_fn_is_reset - it is over */
+void nvmf_fn_reset(struct nvmf_fn *fn);
+bool nvmf_fn_is_reset(const struct nvmf_fn *fn);
 /** nvmf_fn_poll - one turn: new commands of each queue. Return: commands fetched */
 int nvmf_fn_poll(void *fn);
 
@@ -327,6 +345,11 @@ void nvmf_cq_free(struct nvmf_cq *cq);
 struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp,
 			       struct nvmf_cq *cq);
 void nvmf_sq_free(struct nvmf_sq *sq);
+/** nvmf_sq_idle - which of sq->reqs are on the free list: an array to be freed. Return: NULL
+ *  without memory */
+uint8_t *nvmf_sq_idle(const struct nvmf_sq *sq);
+/** nvmf_req_abort - ask the bdev to abort it; it completes as ever */
+void nvmf_req_abort(struct nvmf_req *req);
 /** nvmf_sq_kill - controller reset: no fetching, outstanding commands are aborted and complete to
  *  nowhere */
 void nvmf_sq_kill(struct nvmf_sq *sq);

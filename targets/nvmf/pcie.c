@@ -362,6 +362,25 @@ uint64_t nvmf_fn_reg_read(struct nvmf_fn *fn, uint32_t offset, unsigned size)
 	return offset & 4 ? v >> 32 : v & UINT32_MAX;
 }
 
+void nvmf_fn_die(struct nvmf_fn *fn, const char *why)
+{
+	fn_fatal(fn, why);
+	fn_kill_queues(fn);
+}
+
+void nvmf_fn_reset(struct nvmf_fn *fn)
+{
+	fn->cc = fn->aqa = fn->intms = 0;
+	fn->asq = fn->acq = 0;
+	if (!fn->disabling)
+		fn_disable(fn);
+}
+
+bool nvmf_fn_is_reset(const struct nvmf_fn *fn)
+{
+	return !fn->disabling && !fn->flushes;
+}
+
 void nvmf_fn_halt(struct nvmf_fn *fn)
 {
 	plx_poller_destroy(fn->poller);

@@ -334,10 +334,12 @@ static void abort_done(struct plx_bdev_io *io, void *arg)
 {
 }
 
-static void req_abort(struct nvmf_req *req)
+void nvmf_req_abort(struct nvmf_req *req)
 {
 	if (req->posted)
 		return;
+	/* the fast path leaves cns alone: found again from the command */
+	req->cns = nvmf_ctrlr_ns(req->sq->ctrlr, req->cmd.nsid);
 	if (req == req->sq->fused_first) {
 		nvmf_fused_drop(req->sq, PLX_BDEV_ST_ABORTED);
 		return;
@@ -347,28 +349,32 @@ static void req_abort(struct nvmf_req *req)
 		plx_bdev_abort(req->cns->desc, req->cns->ch, req, abort_done, NULL);
 }
 
-/* Requests in use are those not on the free list. Aborts each with @cid, or all. Return: how
- * many */
+uint8_t *nvmf_sq_idle(const struct nvmf_sq *sq)
+{
+	uint8_t *idle = calloc(sq->nreqs, 1);
+
+	for (struct nvmf_req *r = idle ? sq->free : NULL; r; r = r->next)
+		idle[r - sq->reqs] = 1;
+	return idle;
+}
+
+/* Aborts each command with @cid, or all. Return: how many */
 static uint32_t sq_abort(struct nvmf_sq *sq, int cid)
 {
-	uint8_t *is_free = calloc(sq->nreqs, 1);
+	uint8_t *idle = nvmf_sq_idle(sq);
 	uint32_t n = 0;
 
-	if (!is_free)
+	if (!idle)
 		return 0;
-	for (struct nvmf_req *r = sq->free; r; r = r->next)
-		is_free[r - sq->reqs] = 1;
 	for (uint32_t i = 0; i < sq->nreqs; i++) {
 		struct nvmf_req *r = &sq->reqs[i];
 
-		if (is_free[i] || r->posted || (cid >= 0 && r->cmd.cid != cid))
+		if (idle[i] || r->posted || (cid >= 0 && r->cmd.cid != cid))
 			continue;
 		n++;
-		/* the fast path leaves cns alone: found again from the command */
-		r->cns = nvmf_ctrlr_ns(sq->ctrlr, r->cmd.nsid);
-		req_abort(r);
+		nvmf_req_abort(r);
 	}
-	free(is_free);
+	free(idle);
 	return n;
 }
 
@@ -386,6 +392,13 @@ void nvmf_sq_kill(struct nvmf_sq *sq)
 	sq->fn->attention = 1;
 	if (sq->qid)
 		sq_abort(sq, -1);
+	/* nobody waits for the deletion any more, and it waits for nothing */
+	if (sq->deleter) {
+		struct nvmf_req *deleter = sq->deleter;
+
+		sq->deleter = NULL;
+		nvmf_req_complete(deleter, NVMF_ST(NVME_SC_ABORT_QUEUE));
+	}
 }
 
 /* Draining queues whose last command is done are gone, and their Delete command complete */

@@ -54,11 +54,12 @@ static void conn_free(struct vu_conn *c)
 		v->stats.io_commands += c->fn.completed_io;
 		v->stats.admin_commands += c->fn.completed_admin;
 	}
+	vu_irq_fini(c);
+	vu_dma_fini(c);
 	if (c->db_mem)
 		munmap(c->db_mem, c->db_len);
 	if (c->db_fd >= 0)
 		close(c->db_fd);
-	free(c->cq_seen);
 	free(c->msix);
 	free(c->msix_table);
 	free(c->cfg);
@@ -86,6 +87,7 @@ static void conn_close(struct vu_conn *c)
 	vu_tx_flush(c);
 	close(c->fd); /* leaves the epoll set: nobody else has it */
 	vu_msg_purge(c);
+	vu_irq_fini(c);
 	nvmf_fn_halt(&c->fn);
 	c->drain_tsc = plx_tsc();
 	v->conn = NULL;
@@ -119,6 +121,8 @@ static int conn_doorbells(struct vu_conn *c)
 	size_t bells = (size_t)(o->max_io_queues + 1) * 2 * (4u << o->dstrd);
 
 	c->db_len = VU_DOORBELLS + (bells + PLX_PAGE_SIZE - 1) / PLX_PAGE_SIZE * PLX_PAGE_SIZE;
+	for (c->bar0_len = 2 * VU_DOORBELLS; c->bar0_len < c->db_len;)
+		c->bar0_len *= 2;
 	c->db_fd = memfd_create("pollux-doorbells", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (c->db_fd < 0 || ftruncate(c->db_fd, (off_t)c->db_len) ||
 	    fcntl(c->db_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
@@ -139,7 +143,13 @@ static int conn_init(struct vu_conn *c)
 	if (rc)
 		return rc;
 	o.doorbells = (volatile uint32_t *)((char *)c->db_mem + VU_DOORBELLS);
-	rc = nvmf_fn_init(&c->fn, c->v->subsystem, c->v->thread, &o);
+	rc = vu_irq_init(c);
+	if (!rc)
+		rc = vu_dma_init(c);
+	if (!rc)
+		rc = vu_cfg_init(c);
+	if (!rc)
+		rc = nvmf_fn_init(&c->fn, c->v->subsystem, c->v->thread, &o);
 	c->fn_live = !rc;
 	return rc;
 }

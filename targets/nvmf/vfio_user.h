@@ -32,6 +32,7 @@
 #define VU_CFG_SIZE  4096u
 #define VU_MSIX_BAR  4
 #define VU_MSIX_PBA  0x1000u /* the table is before it: 256 vectors at most */
+#define VU_MSIX_LEN  0x2000u /* of the BAR */
 
 /* ---- messages ---- */
 
@@ -57,8 +58,9 @@ struct vu_tx {
 struct vu_map {
 	uint64_t iova, len;
 	uint8_t prot; /* VFIO_USER_DMA_READABLE, WRITEABLE */
-	void *va; /* NULL: reached by messages */
-	size_t va_len; /* of the mmap: hugetlb pages are whole */
+	void *va; /* of @iova; within the mmap() that follows */
+	void *base;
+	size_t base_len; /* whole pages, which may be large ones */
 	int guard; /* core/fault.h */
 };
 
@@ -93,7 +95,6 @@ struct vu_conn {
 	struct vfio_user_hdr busy_hdr;
 	uint8_t busy_reply[32];
 	uint32_t busy_reply_len;
-	struct vu_map busy_map;
 	uint64_t busy_tsc;
 	bool busy_aborted;
 
@@ -101,9 +102,10 @@ struct vu_conn {
 	int db_fd;
 	void *db_mem; /* BAR 0 from its beginning */
 	size_t db_len;
+	uint32_t bar0_len; /* a power of two */
 
-	struct vu_map *maps;
-	uint32_t nmaps;
+	struct vu_map *maps; /* [VU_MAX_MAPS]: @nmaps, and @nrevoked that are being taken back */
+	uint32_t nmaps, nrevoked;
 	uint64_t map_bytes;
 	_Atomic uint32_t faulted; /* by the signal handler: a mapping lost its file */
 
@@ -112,11 +114,9 @@ struct vu_conn {
 	struct vu_vector *msix; /* [nvec] */
 	uint32_t nvec, nmsix; /* vectors; of them with a trigger */
 	struct plx_poller *irq_poller; /* while there is an eventfd to signal */
-	uint64_t *cq_seen; /* [max_io_queues + 1] nvmf_cq_posted() as of the last signal */
-	uint8_t *msix_table;
+	uint8_t *msix_table; /* [VU_MSIX_PBA]: what was written to it, and of no effect */
 
-	uint8_t *cfg; /* [VU_CFG_SIZE] */
-	const uint8_t *cfg_mask; /* writable bits */
+	uint8_t *cfg, *cfg_mask; /* [VU_CFG_SIZE] values, and which bits can be written */
 };
 
 struct plx_nvmf_vfio_user {
@@ -166,7 +166,57 @@ void vu_msg_purge(struct vu_conn *c);
 
 /** vu_command - one command of the client */
 void vu_command(struct vu_conn *c, struct vu_msg *m);
-/** vu_busy_step - is the command that takes its time done? */
+/** vu_busy_begin - @to takes its time: answered with @reply (at most 32 bytes) once it is done,
+ *  which may be at once; commands after it wait */
+void vu_busy_begin(struct vu_conn *c, enum vu_busy what, const struct vfio_user_hdr *to,
+		   const void *reply, uint32_t len);
+/** vu_busy_step - is it done? */
 void vu_busy_step(struct vu_conn *c);
+/** vu_reset - function level reset, answered as above */
+void vu_reset(struct vu_conn *c, const struct vfio_user_hdr *to, const void *reply, uint32_t len);
+
+/* ---- vfio_user_bar.c ---- */
+
+/** vu_region_size - 0: no such region */
+uint64_t vu_region_size(const struct vu_conn *c, uint32_t region);
+void vu_region_read(struct vu_conn *c, struct vu_msg *m);
+void vu_region_write(struct vu_conn *c, struct vu_msg *m);
+void vu_region_write_multi(struct vu_conn *c, struct vu_msg *m);
+
+/* ---- vfio_user_cfg.c ---- */
+
+/** vu_cfg_init - Return: 0; -ENOMEM */
+int vu_cfg_init(struct vu_conn *c);
+void vu_cfg_reset(struct vu_conn *c);
+/** vu_cfg_read/write - within the region. Write Return: true when it asks for a function level
+ *  reset */
+void vu_cfg_read(struct vu_conn *c, uint32_t offset, uint8_t *buf, uint32_t len);
+bool vu_cfg_write(struct vu_conn *c, uint32_t offset, const uint8_t *buf, uint32_t len);
+bool vu_cfg_intx_disabled(const struct vu_conn *c);
+
+/* ---- vfio_user_irq.c ---- */
+
+/** vu_irq_init - Return: 0; -ENOMEM */
+int vu_irq_init(struct vu_conn *c);
+void vu_irq_fini(struct vu_conn *c);
+/** vu_irq_reset - the device's side of a reset; eventfds stay */
+void vu_irq_reset(struct vu_conn *c);
+/** vu_irq_count - interrupts of @index; 0: none of that type */
+uint32_t vu_irq_count(const struct vu_conn *c, uint32_t index);
+bool vu_irq_intx_asserted(const struct vu_conn *c);
+void vu_set_irqs(struct vu_conn *c, struct vu_msg *m);
+void vu_msix_read(struct vu_conn *c, uint32_t offset, uint8_t *buf, uint32_t len);
+void vu_msix_write(struct vu_conn *c, uint32_t offset, const uint8_t *buf, uint32_t len);
+
+/* ---- vfio_user_dma.c ---- */
+
+/** vu_dma_init - Return: 0; -ENOMEM */
+int vu_dma_init(struct vu_conn *c);
+/** vu_dma_fini - nothing uses the memory any more */
+void vu_dma_fini(struct vu_conn *c);
+void vu_dma_map(struct vu_conn *c, struct vu_msg *m);
+void vu_dma_unmap(struct vu_conn *c, struct vu_msg *m);
+/** vu_dma_unmap_step - Return: true when everything taken back is unmapped */
+bool vu_dma_unmap_step(struct vu_conn *c);
 
 #endif

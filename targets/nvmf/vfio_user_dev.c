@@ -121,11 +121,173 @@ static void version(struct vu_conn *c, struct vu_msg *m)
 	free(text);
 }
 
-/* ---- dispatch ---- */
+/* ---- what the device is ---- */
+
+/* Info commands: a reply of @full bytes, of which the client takes argsz. Return: whether the
+ * request is well formed: its payload of @size bytes is there, and it takes the reply's fixed
+ * part */
+static bool info_request(struct vu_conn *c, const struct vu_msg *m, uint32_t size)
+{
+	uint32_t argsz;
+
+	if (m->len >= size) {
+		memcpy(&argsz, m->data, sizeof argsz);
+		if (argsz >= size)
+			return true;
+	}
+	vu_reply_error(c, &m->hdr, EINVAL);
+	return false;
+}
+
+static void device_info(struct vu_conn *c, struct vu_msg *m)
+{
+	struct vfio_user_device_info *out;
+
+	if (!info_request(c, m, sizeof *out))
+		return;
+	out = vu_reply(c, &m->hdr, sizeof *out, -1);
+	if (out)
+		*out = (struct vfio_user_device_info){
+			.argsz = sizeof *out,
+			.flags = VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI,
+			.num_regions = VFIO_PCI_NUM_REGIONS,
+			.num_irqs = VFIO_PCI_NUM_IRQS,
+		};
+}
+
+/* One area that can be mapped, from the first doorbell on */
+struct doorbell_area {
+	struct vfio_region_info_cap_sparse_mmap cap;
+	struct vfio_region_sparse_mmap_area area;
+};
+_Static_assert(sizeof(struct doorbell_area) == 32, "as in the specification");
+
+static void region_info(struct vu_conn *c, struct vu_msg *m)
+{
+	const struct vfio_region_info *in = (const void *)m->data;
+	struct vfio_region_info *out;
+	struct doorbell_area *a;
+	bool mmap, whole;
+
+	if (!info_request(c, m, sizeof *in))
+		return;
+	if (in->index >= VFIO_PCI_NUM_REGIONS) {
+		vu_reply_error(c, &m->hdr, EINVAL);
+		return;
+	}
+	mmap = in->index == VFIO_PCI_BAR0_REGION_INDEX && !c->v->trap_doorbells && c->max_fds;
+	whole = mmap && in->argsz >= sizeof *out + sizeof *a;
+	out = vu_reply(c, &m->hdr, (uint32_t)(sizeof *out + (whole ? sizeof *a : 0)),
+		       mmap ? c->db_fd : -1);
+	if (!out)
+		return;
+	*out = (struct vfio_region_info){
+		.argsz = (uint32_t)(sizeof *out + (mmap ? sizeof *a : 0)),
+		.index = in->index,
+		.size = vu_region_size(c, in->index),
+	};
+	if (out->size)
+		out->flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+	if (mmap)
+		out->flags |= VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS;
+	if (!whole)
+		return;
+	out->cap_offset = sizeof *out;
+	a = (struct doorbell_area *)(out + 1);
+	a->cap.header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
+	a->cap.header.version = 1;
+	a->cap.nr_areas = 1;
+	a->area.offset = VU_DOORBELLS;
+	a->area.size = c->db_len - VU_DOORBELLS;
+}
+
+/* Doorbells that are mapped need no ioeventfd, and those that are trapped are there to be seen */
+static void region_io_fds(struct vu_conn *c, struct vu_msg *m)
+{
+	const struct vfio_user_region_io_fds *in = (const void *)m->data;
+	struct vfio_user_region_io_fds *out;
+
+	if (!info_request(c, m, sizeof *in))
+		return;
+	if (in->index >= VFIO_PCI_NUM_REGIONS || in->flags || in->count) {
+		vu_reply_error(c, &m->hdr, EINVAL);
+		return;
+	}
+	out = vu_reply(c, &m->hdr, sizeof *out, -1);
+	if (out)
+		*out = (struct vfio_user_region_io_fds){ .argsz = sizeof *out, .index = in->index };
+}
+
+static void irq_info(struct vu_conn *c, struct vu_msg *m)
+{
+	const struct vfio_irq_info *in = (const void *)m->data;
+	struct vfio_irq_info *out;
+
+	if (!info_request(c, m, sizeof *in))
+		return;
+	if (in->index >= VFIO_PCI_NUM_IRQS) {
+		vu_reply_error(c, &m->hdr, EINVAL);
+		return;
+	}
+	out = vu_reply(c, &m->hdr, sizeof *out, -1);
+	if (!out)
+		return;
+	out->argsz = sizeof *out;
+	out->index = in->index;
+	out->count = vu_irq_count(c, in->index);
+	if (out->count)
+		out->flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE;
+	if (in->index == VFIO_PCI_INTX_IRQ_INDEX)
+		out->flags |= VFIO_IRQ_INFO_AUTOMASKED;
+}
+
+/* ---- what takes its time ---- */
+
+static bool busy_is_done(struct vu_conn *c)
+{
+	return c->busy == VU_RESETTING ? nvmf_fn_is_reset(&c->fn) : vu_dma_unmap_step(c);
+}
+
+static void busy_end(struct vu_conn *c)
+{
+	void *out = vu_reply(c, &c->busy_hdr, c->busy_reply_len, -1);
+
+	if (out)
+		memcpy(out, c->busy_reply, c->busy_reply_len);
+	c->busy = VU_IDLE;
+}
+
+void vu_busy_begin(struct vu_conn *c, enum vu_busy what, const struct vfio_user_hdr *to,
+		   const void *reply, uint32_t len)
+{
+	c->busy = what;
+	c->busy_hdr = *to;
+	c->busy_reply_len = len;
+	c->busy_tsc = plx_tsc();
+	c->busy_aborted = false;
+	if (len)
+		memcpy(c->busy_reply, reply, len);
+	if (busy_is_done(c))
+		busy_end(c);
+}
 
 void vu_busy_step(struct vu_conn *c)
 {
+	if (!busy_is_done(c))
+		return;
+	busy_end(c);
+	vu_held_run(c);
 }
+
+void vu_reset(struct vu_conn *c, const struct vfio_user_hdr *to, const void *reply, uint32_t len)
+{
+	nvmf_fn_reset(&c->fn);
+	vu_irq_reset(c);
+	vu_cfg_reset(c);
+	vu_busy_begin(c, VU_RESETTING, to, reply, len);
+}
+
+/* ---- dispatch ---- */
 
 void vu_command(struct vu_conn *c, struct vu_msg *m)
 {
@@ -139,7 +301,43 @@ void vu_command(struct vu_conn *c, struct vu_msg *m)
 	case VFIO_USER_VERSION:
 		version(c, m);
 		break;
-	default:
+	case VFIO_USER_DMA_MAP:
+		vu_dma_map(c, m);
+		break;
+	case VFIO_USER_DMA_UNMAP:
+		vu_dma_unmap(c, m);
+		break;
+	case VFIO_USER_DEVICE_GET_INFO:
+		device_info(c, m);
+		break;
+	case VFIO_USER_DEVICE_GET_REGION_INFO:
+		region_info(c, m);
+		break;
+	case VFIO_USER_DEVICE_GET_REGION_IO_FDS:
+		region_io_fds(c, m);
+		break;
+	case VFIO_USER_DEVICE_GET_IRQ_INFO:
+		irq_info(c, m);
+		break;
+	case VFIO_USER_DEVICE_SET_IRQS:
+		vu_set_irqs(c, m);
+		break;
+	case VFIO_USER_REGION_READ:
+		vu_region_read(c, m);
+		break;
+	case VFIO_USER_REGION_WRITE:
+		vu_region_write(c, m);
+		break;
+	case VFIO_USER_REGION_WRITE_MULTI:
+		vu_region_write_multi(c, m);
+		break;
+	case VFIO_USER_DEVICE_RESET:
+		vu_reset(c, &m->hdr, NULL, 0);
+		break;
+	case VFIO_USER_DEVICE_FEATURE:
+		vu_reply_error(c, &m->hdr, ENOTTY); /* as VFIO says of one that it lacks */
+		break;
+	default: /* migration, and what the specification does not know */
 		vu_reply_error(c, &m->hdr, ENOTSUP);
 	}
 }

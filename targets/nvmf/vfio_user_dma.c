@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * targets/nvmf/vfio_user_dma.c - the client's memory: DMA_MAP, DMA_UNMAP
+ *
+ * Memory with a file descriptor is mapped here, guarded against the client truncating the file, and
+ * given to the function. It is taken back in two steps: the function forgets it at once, and it is
+ * unmapped, and the client told so, when no command uses it any more.
+ */
+#include "core/fault.h"
+#include "targets/nvmf/vfio_user.h"
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define MAX_BYTES     (16ull << 40) /* of address space that one client takes */
+#define ABORT_AFTER_S 1 /* commands that still use memory the client wants back are aborted */
+
+/* File systems whose reads wait for another process or machine, which the client may be: each page
+ * fault would be in its hand */
+#define MAGIC_FUSE 0x65735546
+#define MAGIC_CIFS 0xff534d42u
+#define MAGIC_SMB2 0xfe534d42u
+#define MAGIC_CEPH 0x00c36400
+
+int vu_dma_init(struct vu_conn *c)
+{
+	c->maps = calloc(VU_MAX_MAPS, sizeof *c->maps);
+	return c->maps ? 0 : -ENOMEM;
+}
+
+static void map_release(struct vu_map *m)
+{
+	if (!m->base)
+		return;
+	plx_fault_unguard(m->guard);
+	munmap(m->base, m->base_len);
+	m->base = NULL;
+}
+
+void vu_dma_fini(struct vu_conn *c)
+{
+	for (uint32_t i = 0; i < c->nmaps + c->nrevoked; i++)
+		map_release(&c->maps[i]);
+	free(c->maps);
+	c->maps = NULL;
+	c->nmaps = c->nrevoked = 0;
+}
+
+/* ---- DMA_MAP ---- */
+
+static bool fs_waits_for_others(const struct statfs *fs)
+{
+	switch ((uint32_t)fs->f_type) {
+	case MAGIC_FUSE:
+	case NFS_SUPER_MAGIC:
+	case SMB_SUPER_MAGIC:
+	case MAGIC_CIFS:
+	case MAGIC_SMB2:
+	case MAGIC_CEPH:
+	case AFS_SUPER_MAGIC:
+	case CODA_SUPER_MAGIC:
+	case V9FS_MAGIC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Return: 0, and the size of the pages it is mapped in; -errno */
+static int file_check(int fd, uint64_t offset, uint64_t len, uint64_t *page)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(fd, &st) || fstatfs(fd, &fs))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || fs_waits_for_others(&fs))
+		return -EINVAL;
+	if (offset > (uint64_t)st.st_size || len > (uint64_t)st.st_size - offset)
+		return -EINVAL;
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		*page = (uint64_t)fs.f_bsize;
+	return 0;
+}
+
+static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset)
+{
+	int prot = (m->prot & VFIO_USER_DMA_READABLE ? PROT_READ : 0) |
+		   (m->prot & VFIO_USER_DMA_WRITEABLE ? PROT_WRITE : 0);
+	uint64_t page = PLX_PAGE_SIZE, skip;
+	int rc = file_check(fd, offset, m->len, &page);
+
+	if (rc)
+		return rc;
+	/* a region may begin and end within a large page: a guest's memory has holes of less */
+	skip = offset % page;
+	m->base_len = (skip + m->len + page - 1) / page * page;
+	m->base = mmap(NULL, m->base_len, prot, MAP_SHARED | MAP_NORESERVE, fd,
+		       (off_t)(offset - skip));
+	if (m->base == MAP_FAILED) {
+		m->base = NULL;
+		return -errno;
+	}
+	m->va = (char *)m->base + skip;
+	/* guests' memory is of no use in a core file, and large */
+	madvise(m->base, m->base_len, MADV_DONTDUMP);
+	m->guard = plx_fault_guard(m->base, m->base_len, &c->faulted);
+	rc = m->guard < 0 ? m->guard
+			  : nvmf_fn_dma_map_prot(&c->fn, m->iova, m->va, m->len, (uint32_t)prot);
+	if (rc)
+		map_release(m);
+	return rc;
+}
+
+static bool overlaps(const struct vu_map *m, uint64_t iova, uint64_t len)
+{
+	return iova < m->iova + m->len && m->iova < iova + len;
+}
+
+static int map_check(const struct vu_conn *c, const struct vfio_user_dma_map *in, uint32_t nfds)
+{
+	if (in->flags & ~(VFIO_USER_DMA_READABLE | VFIO_USER_DMA_WRITEABLE) || !in->flags ||
+	    nfds > 1)
+		return -EINVAL;
+	if (!in->size || (in->address | in->size | in->offset) & (PLX_PAGE_SIZE - 1) ||
+	    in->address > UINT64_MAX - in->size || in->offset > INT64_MAX - in->size)
+		return -EINVAL;
+	for (uint32_t i = 0; i < c->nmaps; i++) {
+		if (overlaps(&c->maps[i], in->address, in->size))
+			return -EEXIST;
+	}
+	if (c->nmaps == VU_MAX_MAPS || in->size > MAX_BYTES - c->map_bytes)
+		return -ENOSPC;
+	return 0;
+}
+
+void vu_dma_map(struct vu_conn *c, struct vu_msg *msg)
+{
+	const struct vfio_user_dma_map *in = (const void *)msg->data;
+	struct vu_map m = { .guard = -1 };
+	int rc = -EINVAL;
+
+	if (msg->len == sizeof *in && in->argsz >= sizeof *in)
+		rc = map_check(c, in, msg->nfds);
+	if (!rc) {
+		m.iova = in->address;
+		m.len = in->size;
+		m.prot = (uint8_t)in->flags;
+		rc = msg->nfds ? map_file(c, &m, msg->fds[0], in->offset) : -ENOTSUP;
+	}
+	if (rc) {
+		vu_reply_error(c, &msg->hdr, -rc);
+		return;
+	}
+	c->maps[c->nmaps++] = m;
+	c->map_bytes += m.len;
+	vu_reply(c, &msg->hdr, 0, -1);
+}
+
+/* ---- DMA_UNMAP ---- */
+
+/* In any order: maps are few, or rarely looked for */
+static int map_find(const struct vu_conn *c, uint64_t iova, uint64_t len)
+{
+	int rc = -ENOENT;
+
+	for (uint32_t i = 0; i < c->nmaps; i++) {
+		if (c->maps[i].iova == iova && c->maps[i].len == len)
+			return (int)i;
+		if (len && iova <= UINT64_MAX - len && overlaps(&c->maps[i], iova, len))
+			rc = -EINVAL;
+	}
+	return rc;
+}
+
+static void forget(struct vu_conn *c, const struct vu_map *m)
+{
+	nvmf_fn_revoke(&c->fn, m->iova, m->len);
+	c->map_bytes -= m->len;
+}
+
+/* Return: true when everything taken back is unmapped */
+static bool unmap_step(struct vu_conn *c)
+{
+	struct vu_map *m;
+
+	while (c->nrevoked) {
+		m = &c->maps[c->nmaps + c->nrevoked - 1];
+		if (nvmf_fn_uses(&c->fn, m->va, m->len))
+			return false;
+		map_release(m);
+		c->nrevoked--;
+	}
+	return true;
+}
+
+void vu_dma_unmap(struct vu_conn *c, struct vu_msg *msg)
+{
+	const struct vfio_user_dma_unmap *in = (const void *)msg->data;
+	int i = -EINVAL;
+
+	if (msg->len < sizeof *in || in->argsz < sizeof *in || msg->nfds) {
+		i = -EINVAL;
+	} else if (in->flags == VFIO_DMA_UNMAP_FLAG_ALL) {
+		i = in->address || in->size ? -EINVAL : (int)VU_MAX_MAPS;
+	} else if (in->flags) {
+		i = in->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? -ENOTSUP : -EINVAL;
+	} else {
+		i = map_find(c, in->address, in->size);
+	}
+	if (i < 0) {
+		vu_reply_error(c, &msg->hdr, -i);
+		return;
+	}
+	/* those taken back stand behind the others until no command uses them */
+	if (i == (int)VU_MAX_MAPS) {
+		for (uint32_t k = 0; k < c->nmaps; k++)
+			forget(c, &c->maps[k]);
+		c->nrevoked = c->nmaps;
+		c->nmaps = 0;
+	} else {
+		struct vu_map m = c->maps[i];
+
+		forget(c, &m);
+		c->maps[i] = c->maps[--c->nmaps];
+		c->maps[c->nmaps] = m;
+		c->nrevoked = 1;
+	}
+	vu_busy_begin(c, VU_UNMAPPING, &msg->hdr, in, sizeof *in);
+}
+
+bool vu_dma_unmap_step(struct vu_conn *c)
+{
+	if (unmap_step(c))
+		return true;
+	if (!c->busy_aborted && plx_tsc() - c->busy_tsc > ABORT_AFTER_S * plx_tsc_hz()) {
+		const struct vu_map *m = &c->maps[c->nmaps + c->nrevoked - 1];
+
+		c->busy_aborted = true;
+		nvmf_log(WARN, "%s: commands outlive the memory they use: aborting them",
+			 c->v->path);
+		nvmf_fn_abort_users(&c->fn, m->va, m->len);
+	}
+	return false;
+}
