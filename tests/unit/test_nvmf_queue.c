@@ -351,6 +351,19 @@ Test(reset, brings_back_commands_that_hang)
 	cr_assert_eq(host_status(&cpl), 0);
 }
 
+Test(reset, ends_a_queue_deletion_that_waits_for_commands)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_admin_delete_sq, .cdw10 = 1 };
+
+	cr_assert_eq(host_create_queue(&h, 1, 32), 0);
+	hang_reads(PLX_BDEV_ERR_HANG_HARD);
+	submit_read(1);
+	host_submit(&h, 0, &cmd);
+	host_idle(&h);
+	cr_assert_eq(host_disable(&h), 0);
+	cr_assert_eq(host_enable(&h), 0);
+}
+
 Test(reset, admin_queue_registers_are_checked)
 {
 	cr_assert_eq(host_disable(&h), 0);
