@@ -103,6 +103,7 @@ struct vfu {
 	uint64_t tsc_ms;
 	uint16_t last_id;
 	uint32_t warnings;
+	const char *refused; /* vfu_call.what of the last refusal that was logged */
 
 	/* the message being received */
 	unsigned char *rx;
@@ -131,7 +132,7 @@ struct vfu {
 /* A request and where its reply goes */
 struct vfu_call {
 	uint16_t command;
-	const char *what; /* "mapping memory", for messages */
+	const char *what; /* "mapping memory", for messages: a literal */
 	const void *head, *data; /* of the request; @data may be NULL */
 	size_t head_len, data_len;
 	int fd; /* to send along, -1 none */

@@ -497,6 +497,16 @@ static void take_reply(struct vfu *v, struct vfu_call *call)
 	}
 }
 
+/* The same thing again (a register that is polled) is said once */
+static void log_refused(struct vfu *v, const struct vfu_call *call, int err)
+{
+	if (call->quiet || v->refused == call->what)
+		return;
+	v->refused = call->what;
+	nvme_log(ERR, "controller '%s': its vfio-user server refused %s: %s", v->path, call->what,
+		 strerror(-err));
+}
+
 static int call_locked(struct vfu *v, struct vfu_call *call)
 {
 	uint32_t ms = call->timeout_ms ? call->timeout_ms : VFU_REPLY_MS;
@@ -531,9 +541,8 @@ static int call_locked(struct vfu *v, struct vfu_call *call)
 	rc = reply_error(rx_hdr(v));
 	if (!rc)
 		take_reply(v, call);
-	else if (!call->quiet)
-		nvme_log(ERR, "controller '%s': its vfio-user server refused %s: %s", v->path,
-			 call->what, strerror(-rc));
+	else
+		log_refused(v, call, rc);
 	rx_drop(v);
 	return rc;
 }

@@ -130,7 +130,7 @@ def options(args):
     add("--queues", type=int, default=8)
     add("--ready-after", type=float, default=0)
     add("--block", type=int, default=512, choices=(512, 4096))
-    add("--blocks", type=int, default=8192)
+    add("--blocks", type=int, default=131072)
     add("--namespaces", type=int, default=1)
     add("--vs", default="2.0", choices=("1.0", "1.2", "1.3", "1.4", "2.0"))
     add("--csi", action="store_true", help="CAP.CSS says several command sets")
