@@ -123,7 +123,7 @@ static int start_listening(struct rpc_socket *s, const struct sockaddr_un *addr,
 	 * process's umask stays as it is */
 	if (s->fd >= 0 && !fchmod(s->fd, 0600) &&
 	    !bind(s->fd, (const struct sockaddr *)addr, sizeof(*addr))) {
-		if (!chmod(s->path, 0600) && !lstat(s->path, &st) && !listen(s->fd, BACKLOG)) {
+		if (!lstat(s->path, &st) && !listen(s->fd, BACKLOG)) {
 			s->dev = st.st_dev;
 			s->ino = st.st_ino;
 			return 0;

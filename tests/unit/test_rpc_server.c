@@ -4,9 +4,10 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <pollux/env.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -504,6 +505,22 @@ Test(rpc_socket, a_second_server_is_refused)
 	say(fd, ASKED);
 	hears(fd, DONE);
 	close(fd);
+}
+
+Test(rpc_socket, a_path_whose_lock_is_held_is_left_alone)
+{
+	char lock[112];
+	int fd;
+
+	/* by a server that has not got as far as its socket */
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	fd = open(lock, O_RDWR | O_CREAT, 0600);
+	cr_assert(eq(int, flock(fd, LOCK_EX | LOCK_NB), 0));
+	cr_assert(eq(int, open_server(), -EADDRINUSE));
+	cr_assert_not_null(strstr(err, "another program serves there"));
+	close(fd);
+	/* and one that was left behind is nobody's */
+	cr_assert(eq(int, open_server(), 0), "%s", err);
 }
 
 Test(rpc_socket, of_servers_that_start_at_once_one_wins)
