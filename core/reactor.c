@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <pollux/env.h>
 #include <pollux/thread.h>
@@ -19,6 +20,7 @@ struct plx_reactor {
 	struct plx_thread *thread plx_aligned(PLX_NO_SHARE);
 	pthread_t os_thread;
 	unsigned cpu;
+	int tid;
 	const char *name; /* until it has started */
 	int error;
 	sem_t started;
@@ -29,6 +31,7 @@ static void *reactor_main(void *arg)
 	struct plx_reactor *r = arg;
 	struct plx_thread *t = NULL;
 
+	r->tid = gettid();
 	r->error = -plx_topo_bind_self(r->cpu);
 	if (!r->error) {
 		t = plx_thread_create(r->name);
@@ -114,6 +117,11 @@ struct plx_thread *plx_reactor_thread(struct plx_reactor *r)
 unsigned plx_reactor_cpu(const struct plx_reactor *r)
 {
 	return r->cpu;
+}
+
+int plx_reactor_tid(const struct plx_reactor *r)
+{
+	return r->tid;
 }
 
 void plx_reactor_stop(struct plx_reactor *r)

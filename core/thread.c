@@ -55,6 +55,9 @@ struct plx_poller {
 	uint64_t period; /* ticks; 0: every turn */
 	uint64_t due;
 	bool running; /* timed: on the stack, so a nested turn leaves it alone */
+	const char *name;
+	uint64_t id;
+	uint64_t runs, busy; /* timed alone; of others @runs is the turn they were made in */
 };
 
 struct plx_thread {
@@ -291,14 +294,19 @@ static plx_noinline int timed_run(struct plx_thread *t, uint64_t now)
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct plx_poller *p = t->timed[i];
+		bool did;
 
 		if (!p || p->running || now < p->due)
 			continue;
 		p->due = now + p->period;
 		p->running = true;
-		busy += p->fn(p->arg) > 0;
-		if (t->timed[i] == p) /* else it destroyed itself */
+		p->runs++;
+		did = p->fn(p->arg) > 0;
+		busy += did;
+		if (t->timed[i] == p) { /* else it destroyed itself */
 			p->running = false;
+			p->busy += did;
+		}
 	}
 	due_update(t);
 	return busy;
@@ -523,7 +531,10 @@ static uint64_t us_to_ticks(uint64_t us)
 	return ticks ? (uint64_t)ticks : 1;
 }
 
-struct plx_poller *plx_poller_create(plx_poller_fn fn, void *arg, uint64_t period_us)
+static uint64_t last_poller_id; /* atomic */
+
+struct plx_poller *plx_poller_create_named(plx_poller_fn fn, void *arg, uint64_t period_us,
+					   const char *name)
 {
 	struct plx_thread *t = current;
 	struct plx_poller *p;
@@ -541,6 +552,9 @@ struct plx_poller *plx_poller_create(plx_poller_fn fn, void *arg, uint64_t perio
 	p->thread = t;
 	p->fn = fn;
 	p->arg = arg;
+	p->name = name;
+	p->id = __atomic_add_fetch(&last_poller_id, 1, __ATOMIC_RELAXED);
+	p->runs = period_us ? 0 : t->turns;
 	if (period_us) {
 		p->period = us_to_ticks(period_us);
 		p->due = plx_tsc() + p->period;
@@ -573,6 +587,29 @@ void plx_poller_destroy(struct plx_poller *p)
 	t->dirty = true;
 	if (!t->in_turn)
 		compact(t);
+}
+
+static void poller_info(const struct plx_poller *p, uint64_t turns,
+			void (*fn)(const struct plx_poller_info *info, void *arg), void *arg)
+{
+	struct plx_poller_info info = { .name = p->name,
+					.id = p->id,
+					.period_tsc = p->period,
+					.runs = p->period ? p->runs : turns - p->runs,
+					.busy = p->busy };
+
+	fn(&info, arg);
+}
+
+void plx_thread_each_poller(const struct plx_thread *t,
+			    void (*fn)(const struct plx_poller_info *info, void *arg), void *arg)
+{
+	for (uint32_t i = 0; i < t->n_slots; i++)
+		if (t->owners[i])
+			poller_info(t->owners[i], t->turns, fn, arg);
+	for (uint32_t i = 0; i < t->n_timed; i++)
+		if (t->timed[i])
+			poller_info(t->timed[i], t->turns, fn, arg);
 }
 
 /* ---- waiting for another thread ---- */

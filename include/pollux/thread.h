@@ -84,9 +84,24 @@ void plx_thread_get_stats(const struct plx_thread *t, struct plx_thread_stats *o
  * destroy itself or others from within a poller. Return: the poller; NULL with errno ENOMEM, or
  * EPERM outside of a thread.
  */
-struct plx_poller *plx_poller_create(plx_poller_fn fn, void *arg, uint64_t period_us);
+#define plx_poller_create(fn, arg, period_us) plx_poller_create_named(fn, arg, period_us, #fn)
+/** plx_poller_create_named - @name is what statistics call it, and lives as long as the poller */
+struct plx_poller *plx_poller_create_named(plx_poller_fn fn, void *arg, uint64_t period_us,
+					   const char *name);
 /** plx_poller_destroy - @p may be NULL; never called again once this returns */
 void plx_poller_destroy(struct plx_poller *p);
+
+/** struct plx_poller_info - a poller, for statistics */
+struct plx_poller_info {
+	const char *name;
+	uint64_t id; /* of all pollers of the process */
+	uint64_t period_tsc; /* 0: every turn */
+	uint64_t runs;
+	uint64_t busy; /* runs that did something; not known of those of every turn */
+};
+/** plx_thread_each_poller - in the thread that runs @t: call @fn for each of its pollers */
+void plx_thread_each_poller(const struct plx_thread *t,
+			    void (*fn)(const struct plx_poller_info *info, void *arg), void *arg);
 
 /**
  * plx_reactor_start - an OS thread pinned to @cpu that runs a new plx_thread until stopped
@@ -95,6 +110,8 @@ void plx_poller_destroy(struct plx_poller *p);
 struct plx_reactor *plx_reactor_start(unsigned cpu, const char *name);
 struct plx_thread *plx_reactor_thread(struct plx_reactor *r);
 unsigned plx_reactor_cpu(const struct plx_reactor *r);
+/** plx_reactor_tid - the operating system's number of its thread */
+int plx_reactor_tid(const struct plx_reactor *r);
 /** plx_reactor_stop - finish the inbox, stop, join, destroy its thread. Not from within it. */
 void plx_reactor_stop(struct plx_reactor *r);
 

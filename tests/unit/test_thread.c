@@ -775,3 +775,47 @@ Test(call, messages_keep_their_order_while_one_of_them_waits)
 	plx_reactor_stop(r);
 	plx_thread_destroy(t);
 }
+
+/* ---- what statistics ask for ---- */
+
+static int poll_idle(void *arg)
+{
+	return 0;
+}
+
+static int poll_busy(void *arg)
+{
+	return 1;
+}
+
+static void note_poller(const struct plx_poller_info *info, void *arg)
+{
+	struct plx_poller_info *seen = arg;
+
+	seen[info->period_tsc != 0] = *info;
+}
+
+Test(thread, pollers_tell_who_they_are_and_how_often_they_ran)
+{
+	struct plx_thread *t = plx_thread_create("t"), *other = plx_thread_create("o");
+	struct plx_thread *before = plx_thread_enter(t);
+	struct plx_poller *every = plx_poller_create(poll_idle, NULL, 0);
+	struct plx_poller *timed = plx_poller_create(poll_busy, NULL, 1);
+	struct plx_poller_info seen[2] = { { 0 } };
+
+	cr_assert_neq(plx_thread_id(t), plx_thread_id(other));
+	for (int i = 0; i < 1000; i++)
+		plx_thread_poll(t);
+	plx_thread_each_poller(t, note_poller, seen);
+	cr_assert_str_eq(seen[0].name, "poll_idle");
+	cr_assert_eq(seen[0].runs, 1000);
+	cr_assert_str_eq(seen[1].name, "poll_busy");
+	cr_assert_gt(seen[1].runs, 0);
+	cr_assert_eq(seen[1].busy, seen[1].runs);
+	cr_assert_neq(seen[0].id, seen[1].id);
+	plx_poller_destroy(every);
+	plx_poller_destroy(timed);
+	plx_thread_enter(before);
+	plx_thread_destroy(t);
+	plx_thread_destroy(other);
+}
