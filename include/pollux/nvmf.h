@@ -99,6 +99,7 @@ struct plx_nvmf_vfio_user_opts {
 	uint32_t max_queue_size; /* entries, 2..65536; 0: 1024 */
 	uint32_t mdts; /* as for the in-process front end */
 	bool trap_doorbells; /* do not let the client map them: each ring is a message */
+	bool no_shadow_doorbells; /* no Doorbell Buffer Config command (§5.8) */
 };
 /**
  * plx_nvmf_vfio_user_create - serve a controller of @o->subsystem to one client at a time, until
@@ -121,6 +122,22 @@ struct plx_nvmf_vfio_user_stats {
 /** plx_nvmf_vfio_user_get_stats - any thread, set-up */
 void plx_nvmf_vfio_user_get_stats(struct plx_nvmf_vfio_user *v,
 				  struct plx_nvmf_vfio_user_stats *out);
+
+/* ---- the target that is configured by RPC methods ---- */
+
+/**
+ * plx_nvmf_target_start - from now on the nvmf_* methods work; listeners' controllers are given to
+ * @threads in turn
+ * @threads: @n of them, at least one, that outlive the target; they do not include the caller's
+ * @cpus: where they run
+ *
+ * In the thread that carries out the methods. Return: 0; -EINVAL nvmf_set_config left no thread;
+ * -ENOMEM; -EALREADY
+ */
+int plx_nvmf_target_start(struct plx_thread *const *threads, const unsigned *cpus, uint32_t n);
+/** plx_nvmf_target_stop - end listeners, with I/O in flight waited for, and subsystems. In the
+ *  thread that started it. */
+void plx_nvmf_target_stop(void);
 
 /**
  * struct plx_nvmf_device - everything behind the tools' embedded default: bdev stack, subsystem,

@@ -139,6 +139,8 @@ void nvmf_ctrlr_sync(void *ctrlr);
 
 /** nvmf_subsystem_add_ctrlr - gives @c its identifier. Return: 0; -ENOSPC none is left */
 int nvmf_subsystem_add_ctrlr(struct plx_nvmf_subsystem *s, struct nvmf_ctrlr *c);
+/** nvmf_subsystem_after - the next one in order of creation; the first after NULL */
+struct plx_nvmf_subsystem *nvmf_subsystem_after(const struct plx_nvmf_subsystem *prev);
 /** nvmf_subsystem_visit - call @fn for each controller, in its thread; set-up, not in a callback */
 void nvmf_subsystem_visit(struct plx_nvmf_subsystem *s, void (*fn)(struct nvmf_ctrlr *c, void *arg),
 			  void *arg);

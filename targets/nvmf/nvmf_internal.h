@@ -209,6 +209,8 @@ struct nvmf_dma_region {
 struct nvmf_fn_opts {
 	uint32_t max_io_queues, max_queue_size, mdts;
 	uint32_t dstrd; /* CAP.DSTRD: doorbells are 4 << dstrd bytes apart */
+	bool no_shadow_doorbells; /* Doorbell Buffer Config is not there */
+	const char *traddr; /* where hosts find the front end, for reports; NULL: not said */
 	/* memory both sides see, zeroed; (max_io_queues + 1) * 2 doorbells */
 	volatile uint32_t *doorbells;
 };
@@ -240,6 +242,7 @@ struct nvmf_fn {
 	struct nvmf_sq **sqs; /* [max_io_queues + 1] by qid */
 	struct nvmf_cq **cqs;
 	uint64_t dbbuf_shadow, dbbuf_eventidx;
+	struct nvmf_group *group; /* counts its queues; NULL: nobody does */
 
 	/* registers (NVMe over PCIe Transport 1.0c §3.1, Base 2.0c §3.1.3) */
 	uint64_t cap;
@@ -269,6 +272,20 @@ int nvmf_fn_opts_check(uint32_t max_io_queues, uint32_t max_queue_size, uint32_t
 /** nvmf_fn_opts_fill - the choices and their defaults; the rest of @o is left alone */
 void nvmf_fn_opts_fill(struct nvmf_fn_opts *o, uint32_t max_io_queues, uint32_t max_queue_size,
 		       uint32_t mdts);
+
+/* Controllers of the target that run in one thread, summed up: target.c */
+struct nvmf_group {
+	struct plx_thread *thread;
+	/* queues made so far and there now, by [0] admin and [1] I/O; that thread's, others read */
+	uint64_t made[2], there[2];
+	uint64_t completed_io; /* of controllers that are gone */
+};
+/** nvmf_group_of - set-up; NULL when no controllers are given to @thread */
+struct nvmf_group *nvmf_group_of(const struct plx_thread *thread);
+static inline void nvmf_count(uint64_t *counter, int64_t n)
+{
+	__atomic_store_n(counter, *counter + (uint64_t)n, __ATOMIC_RELAXED);
+}
 
 /** nvmf_fn_init - on @thread's behalf; registers are at reset values. Return: 0 or -errno */
 int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_thread *thread,

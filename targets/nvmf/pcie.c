@@ -48,6 +48,7 @@ int nvmf_fn_init(struct nvmf_fn *fn, struct plx_nvmf_subsystem *s, struct plx_th
 	memset(fn, 0, sizeof *fn);
 	fn->opts = *opts;
 	fn->thread = thread;
+	fn->group = nvmf_group_of(thread);
 	fn->burst = UINT32_MAX;
 	fn->cap = fn_cap(opts);
 	fn->vs = FN_VS;
@@ -420,6 +421,8 @@ void nvmf_fn_fini(struct nvmf_fn *fn)
 	while (!nvmf_fn_stopped(fn))
 		plx_thread_poll(fn->thread);
 	fn_free_queues(fn);
+	if (fn->group)
+		nvmf_count(&fn->group->completed_io, (int64_t)fn->completed_io);
 	nvmf_ctrlr_destroy(fn->ctrlr);
 	free(fn->sink);
 	free(fn->regions);

@@ -301,6 +301,10 @@ struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 	cq->sqs++;
 	fn->sqs[qid] = sq;
 	fn->active[fn->nactive++] = sq;
+	if (fn->group) {
+		nvmf_count(&fn->group->made[qid != 0], 1);
+		nvmf_count(&fn->group->there[qid != 0], 1);
+	}
 	return sq;
 }
 
@@ -324,6 +328,8 @@ void nvmf_sq_free(struct nvmf_sq *sq)
 	sq_deactivate(sq);
 	sq->cq->sqs--;
 	sq->fn->sqs[sq->qid] = NULL;
+	if (sq->fn->group)
+		nvmf_count(&sq->fn->group->there[sq->qid != 0], -1);
 	free(sq->iovs);
 	free(sq->reqs);
 	free(sq);
@@ -580,6 +586,10 @@ void nvmf_fn_dbbuf(struct nvmf_fn *fn, struct nvmf_req *req)
 {
 	uint64_t a = req->cmd.prp1, b = req->cmd.prp2;
 
+	if (fn->opts.no_shadow_doorbells) {
+		nvmf_req_complete(req, NVMF_ST_DNR(NVMF_ST(NVME_SC_INVALID_OPCODE)));
+		return;
+	}
 	if ((a | b) & (PLX_PAGE_SIZE - 1)) {
 		nvmf_req_complete(req, NVMF_ST_DNR(NVMF_ST(NVME_SC_PRP_INVALID_OFFSET)));
 		return;

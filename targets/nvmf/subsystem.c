@@ -171,6 +171,16 @@ struct plx_nvmf_subsystem *plx_nvmf_subsystem_create(const struct plx_nvmf_subsy
 	return s;
 }
 
+struct plx_nvmf_subsystem *nvmf_subsystem_after(const struct plx_nvmf_subsystem *prev)
+{
+	struct plx_nvmf_subsystem *s;
+
+	pthread_mutex_lock(&list_lock);
+	s = prev ? TAILQ_NEXT(prev, link) : TAILQ_FIRST(&subsystems);
+	pthread_mutex_unlock(&list_lock);
+	return s;
+}
+
 int plx_nvmf_subsystem_destroy(struct plx_nvmf_subsystem *s)
 {
 	bool busy;

@@ -436,6 +436,9 @@ struct plx_nvmf_vfio_user *plx_nvmf_vfio_user_create(const struct plx_nvmf_vfio_
 	v->subsystem = o->subsystem;
 	v->thread = o->thread;
 	v->trap_doorbells = o->trap_doorbells;
+	v->fn_opts.no_shadow_doorbells = o->no_shadow_doorbells;
+	v->fn_opts.traddr = v->dir;
+	snprintf(v->dir, sizeof v->dir, "%s", o->dir);
 	nvmf_fn_opts_fill(&v->fn_opts, o->max_io_queues, o->max_queue_size, o->mdts);
 	/* shared doorbells lie apart; rung by messages they may as well lie close, and their shadow
 	 * (Doorbell Buffer Config) fits in its page */

@@ -126,7 +126,7 @@ struct plx_nvmf_vfio_user {
 	struct plx_thread *thread;
 	struct nvmf_fn_opts fn_opts; /* without doorbells: each connection has its own */
 	bool trap_doorbells;
-	char path[108];
+	char path[108], dir[108];
 	uint64_t dev, ino; /* of the socket file */
 	int listen_fd;
 	struct vu_conn *conn; /* the client, or NULL */
