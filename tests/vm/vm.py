@@ -93,6 +93,9 @@ class Guest(plx.Running):
         self.qmp_path = os.path.join(folder, "qmp")
         super().__init__(BOOT, *options, "--qmp", self.qmp_path, "-c", script, env={"TMPDIR": folder})
 
+    def wait_for(self, pattern, timeout=100):  # a boot takes 5 to 20 s, more when others use the processors
+        return super().wait_for(pattern, timeout)
+
     def qmp(self, command, **arguments):
         """one command of QEMU's machine protocol; returns its result"""
         with socket.socket(socket.AF_UNIX) as connection:
