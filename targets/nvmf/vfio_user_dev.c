@@ -188,11 +188,13 @@ static void region_info(struct vu_conn *c, struct vu_msg *m)
 	};
 	if (out->size)
 		out->flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
-	if (mmap)
+	if (mmap) {
 		out->flags |= VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS;
+		/* where it will be in the whole reply: QEMU refuses capabilities without a place */
+		out->cap_offset = sizeof *out;
+	}
 	if (!whole)
 		return;
-	out->cap_offset = sizeof *out;
 	a = (struct doorbell_area *)(out + 1);
 	a->cap.header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
 	a->cap.header.version = 1;

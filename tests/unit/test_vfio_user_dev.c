@@ -81,6 +81,7 @@ Test(vfio_user_dev, registers_region_offers_its_doorbells_for_mapping)
 	cr_assert_eq(region_info(BAR0, sizeof *out), 0);
 	cr_expect_eq(p.len, sizeof *out);
 	cr_expect_eq(out->argsz, 64);
+	cr_expect_eq(out->cap_offset, 32, "QEMU refuses capabilities without a place");
 	cr_assert_eq(region_info(BAR0, 64), 0);
 	cr_assert_eq(p.len, 64);
 	cr_expect_eq(out->flags, VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
