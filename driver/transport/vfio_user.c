@@ -428,6 +428,7 @@ static int negotiate(struct vfu *v)
 				 .fd = -1,
 				 .reply = reply,
 				 .reply_cap = sizeof(reply),
+				 .timeout_ms = VFU_CONNECT_MS,
 				 .quiet = true };
 	int rc, n = snprintf(msg.json, sizeof(msg.json),
 			     "{\"capabilities\":{\"max_msg_fds\":%u,\"max_data_xfer_size\":%u,"

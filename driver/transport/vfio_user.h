@@ -22,7 +22,7 @@
 #define VFU_MAX_AREAS	 16u
 #define VFU_MAX_REPLY	 65536u /* of region information */
 #define VFU_CONNECT_MS	 5000u
-#define VFU_REPLY_MS	 5000u
+#define VFU_REPLY_MS	 10000u
 #define VFU_RESET_MS	 30000u /* "may take an arbitrarily long time" */
 #define VFU_POLL_US	 100u /* between looks at a socket from which nothing is expected */
 #define VFU_BUSY_MS	 100u /* a server that used DMA messages so recently is looked at always */
