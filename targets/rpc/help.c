@@ -29,6 +29,7 @@ static const char help_options[] =
 	"\n"
 	"In names, dashes and underscores are alike. Values, by the type of the parameter:\n"
 	"  --flag, --no-flag, --flag true    true or false\n"
+	"  --name=VALUE                      one that begins with --\n"
 	"  --part.name VALUE                 a member of an object; or all of it as JSON\n"
 	"  --name A --name B                 elements of an array; or all of it as JSON\n"
 	"  --params JSON                     all parameters as one object; also for a method that "

@@ -16,7 +16,8 @@ static void print_result(const json_t *result, bool as_json)
 		putchar('\n');
 		return;
 	}
-	text = json_dumps(result, JSON_ENCODE_ANY | JSON_INDENT(2));
+	/* 0.1, not 0.10000000000000001 */
+	text = json_dumps(result, JSON_ENCODE_ANY | JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 	puts(text ? text : "");
 	free(text);
 }

@@ -212,6 +212,7 @@ def test_parameters_are_sent_as_the_table_has_them():
                 (["bdev_null_create", "--name", "1", "--num-blocks", "0x10", "--block_size", "512"], "bdev_null_create",
                  {"name": "1", "num_blocks": 16, "block_size": 512}),
                 (["bdev_get_iostat", "--names", "a", "--names", "b"], "bdev_get_iostat", {"names": ["a", "b"]}),
+                (["bdev_get_iostat", "--name=--x"], "bdev_get_iostat", {"name": "--x"}),
                 (["bdev_get_iostat", "--names", '["a"]'], "bdev_get_iostat", {"names": ["a"]}),
                 (["log_set_level", "--params", '{"level": "INFO"}'], "log_set_level", {"level": "INFO"}),
                 (["only_there", "--params", '{"a": [1, {"b": null}]}'], "only_there", {"a": [1, {"b": None}]}),
@@ -222,13 +223,14 @@ def test_parameters_are_sent_as_the_table_has_them():
 
 
 def test_results_are_printed_for_people_and_for_programs():
-    results = {"text": "a \u00fc\n", "object": {"b": 1, "a": [True, None]}, "number": 7}
+    results = {"text": "a \u00fc\n", "object": {"b": 1, "a": [True, None]}, "number": 7, "real": 0.1}
     with server(lambda method, params: results[method]) as s:
         plx.equal(rpc("-s", s.path, "text", "--params", "{}").ok().out, "a \u00fc\n\n", "a string")
         plx.equal(rpc("-s", s.path, "--json", "text", "--params", "{}").ok().json(), "a \u00fc\n", "a string as JSON")
         plx.equal(rpc("-s", s.path, "object", "--params", "{}").ok().out,
                   '{\n  "b": 1,\n  "a": [\n    true,\n    null\n  ]\n}\n', "an object")
         plx.equal(rpc("-s", s.path, "number", "--params", "{}").ok().out, "7\n", "a number")
+        plx.equal(rpc("-s", s.path, "real", "--params", "{}").ok().out, "0.1\n", "a real number")
 
 
 def test_answers_that_are_none_end_with_code_1():
