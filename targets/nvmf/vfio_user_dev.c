@@ -71,9 +71,8 @@ static char *negotiate_text(struct vu_conn *c, const char *text, uint32_t len)
 	char *out;
 
 	if (len) {
-		if (text[len - 1])
-			return NULL;
-		in = json_loadb(text, strlen(text), 0, NULL);
+		/* the NUL at its end is forgotten by some */
+		in = json_loadb(text, strnlen(text, len), JSON_ALLOW_NUL, NULL);
 		if (!json_is_object(in)) {
 			json_decref(in);
 			return NULL;
