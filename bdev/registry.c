@@ -81,6 +81,11 @@ struct plx_bdev *plx_bdev_next(struct plx_bdev *b)
 	return in ? in->bdev : NULL;
 }
 
+int plx_bdev_ready(const struct plx_bdev *b)
+{
+	return b->ops->ready ? b->ops->ready(b->ctx) : 0;
+}
+
 bool plx_bdev_supports(const struct plx_bdev *b, enum plx_bdev_io_type t)
 {
 	uint32_t native = b->internal->native;

@@ -8,6 +8,7 @@
 #include "fio_plugin/fio_plugin.h"
 #include <errno.h>
 #include <pollux/bdev.h>
+#include <unistd.h>
 
 /* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the io_u */
 struct bdev_req {
@@ -210,12 +211,22 @@ static int open_lane(struct thread_data *td, struct bdev_job *job, struct bdev_l
 {
 	int rc = plx_bdev_open(f->file_name, td_write(td) || td_trim(td), bdev_event_cb, job,
 			       &l->desc);
+	const struct plx_bdev *b;
 
 	if (rc) {
 		engine_error(td, "bdev '%s' cannot be opened: %s", f->file_name, strerror(-rc));
 		return -1;
 	}
-	l->shift = (uint32_t)__builtin_ctz(plx_bdev_buf_block(plx_bdev_desc_bdev(l->desc)));
+	b = plx_bdev_desc_bdev(l->desc);
+	/* fio's clock runs from the first I/O on: memory that is still coming is waited for */
+	while ((rc = plx_bdev_ready(b)) == -EAGAIN)
+		usleep(1000);
+	if (rc) {
+		engine_error(td, "the memory of bdev '%s' is not to be had: %s", f->file_name,
+			     strerror(-rc));
+		return -1;
+	}
+	l->shift = (uint32_t)__builtin_ctz(plx_bdev_buf_block(b));
 	l->ch = plx_bdev_get_channel(l->desc);
 	if (!l->ch)
 		engine_error(td, "no channel of bdev '%s': %s", f->file_name, strerror(errno));

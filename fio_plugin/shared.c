@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CARETAKER_NS 1000000
 
@@ -282,6 +283,7 @@ static int virtual_create(const struct thread_data *td, struct shared_ctrlr *c,
 	const char *spec = o->virtual_spec ? o->virtual_spec : "";
 	int core = plx_nvmf_device_spec_core(spec);
 	char err[256];
+	int rc;
 
 	if (core >= 0)
 		c->reactor = plx_reactor_start((unsigned)core, "target");
@@ -298,7 +300,13 @@ static int virtual_create(const struct thread_data *td, struct shared_ctrlr *c,
 		engine_error(td, "virtual=%s: %s", spec, err);
 		return -1;
 	}
-	return 0;
+	/* fio's clock runs from the first I/O on: its memory has to be there before */
+	while ((rc = plx_nvmf_device_ready(c->device)) == -EAGAIN)
+		usleep(1000);
+	if (rc)
+		engine_error(td, "virtual=%s: its memory is not to be had: %s", spec,
+			     strerror(-rc));
+	return rc ? -1 : 0;
 }
 
 static bool same_ctrlr(const struct plx_nvme_trid *a, const struct plx_nvme_trid *b)

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Turns between looks at the worker's own event loop (admin queues, timers) when nothing lives
  * there that I/O waits for */
@@ -22,6 +23,10 @@
 
 /* Outstanding I/O gets so long to come back after the end, and as long again after a reset */
 #define DRAIN_S 10u
+
+/* The memory of a virtual device gets so long to come before it is measured as it is */
+#define AWAIT_S	      60u
+#define AWAIT_TURN_US 1000u
 
 /* ---- what to submit ---- */
 
@@ -308,12 +313,57 @@ static void set_next_event(struct perf_worker *w)
 		w->next_event = w->next_interval;
 }
 
+/*
+ * A virtual device brings in its memory while it is in use. What is measured meanwhile would be
+ * page faults, and cores shared with those who bring it: so until it is there a turn now and then
+ * is all, which leaves them the core. The warm-up comes after that. Return: 0; -EAGAIN not yet;
+ * other -errno it is logged what failed
+ */
+static plx_noinline int device_await(struct perf_worker *w, uint64_t now)
+{
+	int rc = w->awaited ? plx_nvmf_device_ready(w->awaited) : 0;
+
+	if (rc == -EAGAIN && now < w->await_until) {
+		w->ready_tsc = now;
+		w->next_event = 0;
+		usleep(AWAIT_TURN_US);
+		return rc;
+	}
+	if (rc == -EAGAIN) {
+		if (!w->index)
+			plx_log(PLX_LOG_WARN, "perf",
+				"the device's memory is not there after %u s: page faults will be "
+				"measured",
+				AWAIT_S);
+		rc = w->ready_tsc = 0;
+	}
+	if (w->ready_tsc)
+		w->ready_tsc = now;
+	w->awaited = NULL;
+	return rc;
+}
+
+/* Return: whether it is over */
+static bool warmup_begin(struct perf_worker *w, uint64_t now)
+{
+	int rc = device_await(w, now);
+
+	if (rc) {
+		w->rc = rc == -EAGAIN ? w->rc : rc;
+		return false;
+	}
+	w->next_event = plx_tsc() + (uint64_t)((double)w->cfg->warmup_ns * plx_tsc_hz() / 1e9);
+	return !w->cfg->warmup_ns;
+}
+
 /* next_event has come. Return: the phase that begins or goes on */
 static plx_noinline enum perf_phase worker_event(struct perf_worker *w, uint64_t now)
 {
 	const struct perf_config *cfg = w->cfg;
 
 	if (w->phase == PERF_WARMUP) {
+		if (w->awaited && !warmup_begin(w, now))
+			return w->rc ? PERF_DRAIN : PERF_WARMUP;
 		w->phase = PERF_MEASURE;
 		jobs_begin_measuring(w);
 		w->start_tsc = now = plx_tsc();
@@ -438,6 +488,8 @@ static void submit_first(struct perf_job *job)
 		job->done[k] = &job->tasks[k];
 	job->ndone = job->outstanding = job->depth;
 	job->nkept = 0;
+	if (!job->worker->first_tsc)
+		job->worker->first_tsc = job->worker->now;
 	submit_noted(job, job->worker->now);
 	job->engine->flush(job);
 }
@@ -483,23 +535,38 @@ int perf_worker_prefill(struct perf_worker *w)
 	return rc;
 }
 
+/* Each I/O of -d counts: none is there to warm up with */
+static void await_idle(struct perf_worker *w)
+{
+	int rc;
+
+	while ((rc = device_await(w, plx_tsc())) == -EAGAIN && !atomic_load(w->stop))
+		worker_turn_quiet(w);
+	w->rc = rc == -EAGAIN ? w->rc : rc;
+}
+
 int perf_worker_run(struct perf_worker *w)
 {
-	uint64_t warmup = (uint64_t)((double)w->cfg->warmup_ns * plx_tsc_hz() / 1e9);
 	unsigned njobs = w->njobs;
 	uint64_t now = plx_tsc();
 
 	w->scale = plx_tsc_scale();
 	w->max_completions = w->cfg->max_completions;
+	w->await_until = now + AWAIT_S * plx_tsc_hz();
+	if (w->cfg->ios_per_job) {
+		await_idle(w);
+		now = plx_tsc();
+	}
 	w->phase = PERF_WARMUP;
 	w->start_tsc = now; /* a run that is stopped while it warms up has that as its result */
-	w->end_tsc = w->next_event = now + warmup;
-	if (!warmup)
+	w->end_tsc = now;
+	if (!w->rc && warmup_begin(w, now))
 		worker_event(w, now);
 	w->now = plx_tsc();
-	for (unsigned i = 0; i < w->njobs; i++)
+	for (unsigned i = 0; i < w->njobs && !w->rc; i++)
 		submit_first(w->jobs[i]);
-	worker_loop(w);
+	if (!w->rc)
+		worker_loop(w);
 	now = plx_tsc();
 	w->njobs = njobs;
 	jobs_end_measuring(w, now);
@@ -507,7 +574,7 @@ int perf_worker_run(struct perf_worker *w)
 	worker_drain(w);
 	w->njobs = njobs;
 	w->phase = PERF_OVER;
-	return 0;
+	return w->rc;
 }
 
 /* ---- set-up ---- */

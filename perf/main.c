@@ -101,15 +101,15 @@ static double seconds(uint64_t from_tsc, uint64_t to_tsc)
 	return (double)(to_tsc - from_tsc) / (double)plx_tsc_hz();
 }
 
-/* The first worker's first submission; a --verify run has written its blocks before that */
-static double first_io(const struct perf_run *run, const struct perf_config *cfg, uint64_t begin)
+/* As far as the first worker saw it */
+static void note_start(struct perf_run *run, uint64_t begin)
 {
 	const struct perf_worker *w = &run->workers[0];
-	double s = w->start_tsc > begin
-			   ? seconds(begin, w->start_tsc) - (double)cfg->warmup_ns * 1e-9
-			   : 0;
 
-	return s > 0 ? s : 0;
+	if (w->first_tsc > begin)
+		run->first_io_s = seconds(begin, w->first_tsc);
+	if (w->ready_tsc > begin)
+		run->ready_s = seconds(begin, w->ready_tsc);
 }
 
 static int measure(struct perf_run *run, const struct perf_config *cfg,
@@ -121,7 +121,7 @@ static int measure(struct perf_run *run, const struct perf_config *cfg,
 
 	if (!anything_to_report(run))
 		return PLX_EXIT_FAILED;
-	run->first_io_s = first_io(run, cfg, begin);
+	note_start(run, begin);
 	rc |= perf_report(run, cfg, cal, wall);
 	if (cfg->device_latency)
 		device_latency(run, cfg);

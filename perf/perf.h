@@ -210,6 +210,11 @@ struct perf_worker {
 	struct plx_thread *thread;
 	/* runs the virtual controller on its own core; NULL: none */
 	const struct plx_thread *target;
+	/* measured only once it is ready; NULL: it has been seen to be, or there is none */
+	const struct plx_nvmf_device *awaited;
+	uint64_t await_until; /* ticks */
+	/* of the first submission; of when @awaited was found to be ready, 0: at the first look */
+	uint64_t first_tsc, ready_tsc;
 	uint64_t start_tsc, stop_tsc; /* of the measured time */
 	uint64_t end_tsc, interval_tsc, next_interval;
 	const struct perf_config *cfg;
@@ -292,7 +297,9 @@ struct perf_run {
 	_Atomic bool stop;
 	_Atomic unsigned loading; /* workers that have not ended their run */
 	_Atomic unsigned running; /* workers that have not closed what they opened */
-	double env_init_s, first_io_s; /* start to environment, start to first submission */
+	/* from the start to: environment, first submission, virtual device ready to be measured (0:
+	 * it had not to be waited for) */
+	double env_init_s, first_io_s, ready_s;
 };
 
 struct perf_cores {

@@ -328,6 +328,7 @@ static json_t *environment(const struct perf_results *r)
 	rc |= set(o, "controller", controller(r->run));
 	rc |= set(o, "environment_init_s", real(r->run->env_init_s));
 	rc |= set(o, "first_io_s", real(r->run->first_io_s));
+	rc |= set(o, "device_ready_s", r->run->ready_s > 0 ? real(r->run->ready_s) : json_null());
 	rc |= set(o, "wall_s", real(r->wall_s));
 	rc |= set(o, "devices", devices(r));
 	if (!rc)

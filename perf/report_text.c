@@ -182,6 +182,9 @@ static void print_start(FILE *f, const struct perf_run *run)
 {
 	if (run->first_io_s > 0)
 		fprintf(f, "first I/O          %.2f s after the start\n", run->first_io_s);
+	if (run->ready_s > 0)
+		fprintf(f, "device memory      ready after %.2f s: measured from then on\n",
+			run->ready_s);
 }
 
 static void print_rate_limit(FILE *f, const char *name, const struct perf_limit *l, double share)

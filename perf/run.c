@@ -397,6 +397,7 @@ static int lay_out(struct perf_run *run)
 	for (unsigned i = 0; i < run->nworkers; i++) {
 		struct perf_worker *w = &run->workers[i];
 
+		w->awaited = run->virtual_device;
 		w->target = run->target ? plx_reactor_thread(run->target) : NULL;
 		w->jobs = calloc(jobs_of(run, w), sizeof *w->jobs);
 		if (!w->jobs)

@@ -271,6 +271,7 @@ static const struct plx_bdev_ops delay_ops = {
 	.channel_size = sizeof(struct delay_channel),
 	.channel_create = delay_channel_create,
 	.channel_destroy = delay_channel_destroy,
+	.ready = vbdev_ready,
 	.destruct = delay_destruct,
 	.dump_config = delay_dump_config,
 };

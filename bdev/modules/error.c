@@ -290,6 +290,7 @@ static const struct plx_bdev_ops error_ops = {
 	.channel_size = sizeof(struct error_channel),
 	.channel_create = error_channel_create,
 	.channel_destroy = error_channel_destroy,
+	.ready = vbdev_ready,
 	.destruct = error_destruct,
 	.dump_config = error_dump_config,
 };

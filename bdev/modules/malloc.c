@@ -16,30 +16,29 @@
 #include <linux/mman.h>
 #include <numa.h>
 #include <numaif.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "bdev/bdev_internal.h"
 #include "bdev/modules/geometry.h"
+#include "bdev/modules/populate.h"
 
-#define POPULATE_THREADS 4
-#define GROUP_IOS	 4u /* as many NVMe completions as fit in a cache line */
-#define GROUP_BYTES	 (32u << 10) /* no completion waits longer than for that much */
-#define HUGE_SIZE	 (2ull << 20)
-#define CHUNK		 4096u
-#define PREFETCH_SPAN	 1024u
+#define GROUP_IOS     4u /* as many NVMe completions as fit in a cache line */
+#define GROUP_BYTES   (32u << 10) /* no completion waits longer than for that much */
+#define HUGE_SIZE     (2ull << 20)
+#define CHUNK	      4096u
+#define PREFETCH_SPAN 1024u
 
 struct malloc_bdev {
 	struct plx_bdev bdev;
 	char *data; /* blocks of stride bytes */
 	char *md; /* separate metadata */
 	size_t stride;
-	size_t data_len, md_len; /* as mapped */
 	int caw_lock;
-	bool populated; /* from the start */
+	bool to_populate; /* as it was asked for */
+	struct populate_range ranges[POPULATE_RANGES]; /* what was mapped: data, metadata */
+	struct populate *populate; /* NULL: pages come with first use */
 };
 
 struct malloc_channel {
@@ -54,18 +53,20 @@ static size_t huge_round(size_t len)
 	return (len + HUGE_SIZE - 1) & ~(size_t)(HUGE_SIZE - 1);
 }
 
-/* Aligned to 2 MiB, zero, not touched yet. @len has been rounded. */
-static void *storage_map(size_t len, int numa)
+/* Aligned to 2 MiB, zero, not touched yet. @r->len has been rounded. */
+static bool storage_map(struct populate_range *r, int numa)
 {
+	size_t len = r->len;
 	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	char *p = mmap(NULL, len, prot, flags | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
 
-	if (p == MAP_FAILED) {
+	r->hugetlb = p != MAP_FAILED;
+	if (!r->hugetlb) {
 		char *raw = mmap(NULL, len + HUGE_SIZE, prot, flags, -1, 0);
 		size_t head;
 
 		if (raw == MAP_FAILED)
-			return NULL;
+			return false;
 		head = -(uintptr_t)raw & (HUGE_SIZE - 1);
 		p = raw + head;
 		if (head)
@@ -86,7 +87,8 @@ static void *storage_map(size_t len, int numa)
 			mbind(p, len, MPOL_PREFERRED, mask, PLX_MAX_CPUS, 0);
 		}
 	}
-	return p;
+	r->at = p;
+	return true;
 }
 
 static void storage_zero(char *at, size_t len)
@@ -438,11 +440,18 @@ static void malloc_destruct(void *ctx)
 {
 	struct malloc_bdev *m = ctx;
 
-	if (m->data)
-		munmap(m->data, m->data_len);
-	if (m->md)
-		munmap(m->md, m->md_len);
+	populate_stop(m->populate);
+	for (int i = 0; i < POPULATE_RANGES; i++)
+		if (m->ranges[i].at)
+			munmap(m->ranges[i].at, m->ranges[i].len);
 	free(m);
+}
+
+static int malloc_ready(void *ctx)
+{
+	const struct malloc_bdev *m = ctx;
+
+	return m->populate ? populate_status(m->populate) : 0;
 }
 
 static const char *malloc_dump_config(void *ctx, struct json_t *params)
@@ -452,7 +461,7 @@ static const char *malloc_dump_config(void *ctx, struct json_t *params)
 	geometry_dump(&m->bdev, params);
 	if (m->bdev.numa >= 0)
 		json_object_set_new(params, "numa_id", json_integer(m->bdev.numa));
-	if (m->populated)
+	if (m->to_populate)
 		json_object_set_new(params, "populate", json_true());
 	return "bdev_malloc_create";
 }
@@ -464,79 +473,37 @@ static const struct plx_bdev_ops malloc_ops = {
 	.channel_size = sizeof(struct malloc_channel),
 	.channel_create = malloc_channel_create,
 	.channel_destroy = malloc_channel_destroy,
+	.ready = malloc_ready,
 	.destruct = malloc_destruct,
 	.dump_config = malloc_dump_config,
 };
 
-struct slice {
-	pthread_t thread;
-	char *at;
-	size_t len;
-};
-
-static void *slice_populate(void *arg)
-{
-	struct slice *s = arg;
-
-	/* kernels before 5.14 have no MADV_POPULATE_WRITE: then by hand */
-	if (madvise(s->at, s->len, MADV_POPULATE_WRITE))
-		for (size_t i = 0; i < s->len; i += PLX_PAGE_SIZE)
-			((volatile char *)s->at)[i] = 0;
-	return NULL;
-}
-
-/* Zeroing pages is what takes the time: on as many cores as there are, up to a few */
-static void storage_populate(const char *name, char *at, size_t len)
-{
-	struct slice s[POPULATE_THREADS];
-	struct plx_cpuset allowed;
-	size_t step, n;
-
-	if (len / PLX_PAGE_SIZE > (size_t)sysconf(_SC_PHYS_PAGES) / 2) {
-		plx_log(PLX_LOG_NOTICE, "bdev",
-			"%s: %zu MiB are more than half of the memory: pages come with first use",
-			name, len >> 20);
-		return;
-	}
-	plx_topo_allowed(&allowed);
-	n = plx_cpuset_count(&allowed);
-	n = n < 1 ? 1 : n > POPULATE_THREADS ? POPULATE_THREADS : n;
-	step = huge_round((len + n - 1) / n);
-	for (size_t i = 0; i < n; i++) {
-		size_t from = i * step < len ? i * step : len;
-
-		s[i] = (struct slice){ .at = at + from,
-				       .len = len - from < step ? len - from : step };
-		if (i && s[i].len && pthread_create(&s[i].thread, NULL, slice_populate, &s[i])) {
-			slice_populate(&s[i]);
-			s[i].len = 0;
-		}
-	}
-	slice_populate(&s[0]);
-	for (size_t i = 1; i < n; i++)
-		if (s[i].len)
-			pthread_join(s[i].thread, NULL);
-}
-
-static int storage_create(struct malloc_bdev *m, bool populate)
+static int storage_create(struct malloc_bdev *m)
 {
 	const struct plx_bdev *b = &m->bdev;
+	struct populate_range *data = &m->ranges[0], *md = &m->ranges[1];
 
 	m->stride = plx_bdev_buf_block(b);
-	m->data_len = huge_round(b->blocks * m->stride);
-	m->data = storage_map(m->data_len, b->numa);
-	if (m->data && b->md_size && !b->md_interleaved) {
-		m->md_len = huge_round(b->blocks * b->md_size);
-		m->md = storage_map(m->md_len, b->numa);
-	}
-	if (m->data && (!m->md_len || m->md)) {
-		if (populate)
-			storage_populate(b->name, m->data, m->data_len);
+	data->len = huge_round(b->blocks * m->stride);
+	if (b->md_size && !b->md_interleaved)
+		md->len = huge_round(b->blocks * b->md_size);
+	if (storage_map(data, b->numa) && (!md->len || storage_map(md, b->numa))) {
+		m->data = data->at;
+		m->md = md->at;
 		return 0;
 	}
 	plx_log(PLX_LOG_ERR, "bdev", "%s: %zu MiB of memory are not to be had: make it smaller",
-		b->name, (m->data_len + m->md_len) >> 20);
+		b->name, (data->len + md->len) >> 20);
 	return -ENOMEM;
+}
+
+static int storage_populate(struct malloc_bdev *m)
+{
+	m->populate = populate_start(m->bdev.name, m->ranges);
+	if (!m->populate)
+		return errno == EFBIG ? 0 : -errno;
+	/* storage_format() is about to touch all of it: let the CPUs share that */
+	return m->bdev.dif == PLX_BDEV_DIF_NONE || m->md ? 0 : populate_wait(m->populate);
 }
 
 /* Blocks never written are not to be checked. */
@@ -565,9 +532,11 @@ int plx_bdev_malloc_create(const char *name, const struct plx_bdev_geometry *g,
 	if (!rc) {
 		m->bdev.ops = &malloc_ops;
 		m->bdev.ctx = m;
-		m->populated = g->populate;
-		rc = storage_create(m, g->populate);
+		m->to_populate = g->populate;
+		rc = storage_create(m);
 	}
+	if (!rc && g->populate)
+		rc = storage_populate(m);
 	if (!rc) {
 		storage_format(m);
 		rc = geometry_register(&m->bdev);

@@ -29,6 +29,13 @@ bool vbdev_supports(void *ctx, enum plx_bdev_io_type t)
 	return plx_bdev_supports(v->base->bdev, t);
 }
 
+int vbdev_ready(void *ctx)
+{
+	struct vbdev *v = ctx;
+
+	return plx_bdev_ready(v->base->bdev);
+}
+
 const char *vbdev_base_name(const struct vbdev *v)
 {
 	return v->base->bdev->name;

@@ -44,6 +44,7 @@ int vbdev_create(struct vbdev *v, const char *name, const char *base, const uint
 /** vbdev_destruct - close the base; @v is the module's to free */
 void vbdev_destruct(struct vbdev *v);
 bool vbdev_supports(void *ctx, enum plx_bdev_io_type t);
+int vbdev_ready(void *ctx);
 const char *vbdev_base_name(const struct vbdev *v);
 
 int vbdev_channel_create(struct vbdev *v, struct vbdev_channel *c,

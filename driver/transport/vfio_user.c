@@ -9,6 +9,7 @@
  * whoever polls: a thread for them would take time from the core of the one that waits for its I/O.
  */
 #include "driver/transport/vfio_user.h"
+#include "core/fault.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +241,7 @@ static void map_area(struct vfu *v, const struct vfu_region *r, const struct vfu
 			 v->path, strerror(errno));
 		return;
 	}
+	m->guard = plx_fault_guard(m->mem, m->mem_len, &v->cut_off);
 	m->at = (volatile char *)m->mem + shift;
 	m->area = *a;
 	v->nmappings++;
@@ -559,8 +561,10 @@ static void vfu_close(struct plx_pcie_dev *dev)
 {
 	struct vfu *v = to_vfu(dev);
 
-	for (uint32_t i = 0; i < v->nmappings; i++)
+	for (uint32_t i = 0; i < v->nmappings; i++) {
+		plx_fault_unguard(v->mappings[i].guard);
 		munmap(v->mappings[i].mem, v->mappings[i].mem_len);
+	}
 	vfu_close_socket(v);
 	pthread_mutex_destroy(&v->lock);
 	free(v->maps);

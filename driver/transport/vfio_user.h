@@ -86,6 +86,7 @@ struct vfu_mapping { /* an area of BAR 0 in our memory */
 	void *mem;
 	size_t mem_len;
 	volatile char *at; /* of area.offset */
+	int guard; /* against a server that truncates the file */
 	struct vfu_area area;
 };
 
@@ -126,6 +127,7 @@ struct vfu {
 	uint64_t bar_size;
 	struct vfu_mapping mappings[VFU_MAX_AREAS];
 	uint32_t nmappings;
+	_Atomic uint32_t cut_off; /* a mapping's file was truncated */
 	bool only32; /* refuses accesses of 8 bytes; set at the first */
 };
 

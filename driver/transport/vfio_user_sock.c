@@ -612,6 +612,10 @@ static void serve_locked(struct vfu *v, uint64_t now)
 {
 	int rc;
 
+	if (atomic_load_explicit(&v->cut_off, memory_order_relaxed)) {
+		vfu_gone(v, -EPROTO, "truncated the file of its doorbells");
+		return;
+	}
 	for (unsigned i = 0; i < SERVE_BATCH; i++) {
 		rc = rx_fill(v);
 		if (rc < 0 || (rc && dispatch(v)))

@@ -218,6 +218,14 @@ struct plx_bdev *plx_bdev_by_name(const char *name);
 bool plx_bdev_supports(const struct plx_bdev *b, enum plx_bdev_io_type t);
 /** plx_bdev_claimed - somebody has it open for writing */
 bool plx_bdev_claimed(const struct plx_bdev *b);
+/**
+ * plx_bdev_ready - has the device finished what it does behind its users' back after creation?
+ *
+ * A malloc bdev brings in its memory meanwhile. It works from the start on, but what is measured
+ * before is measured with page faults, and on cores that are shared.
+ * Return: 0; -EAGAIN not yet; other negative errno, logged: it failed, and will not be. Any thread.
+ */
+int plx_bdev_ready(const struct plx_bdev *b);
 
 /* ---- providing a device ---- */
 
@@ -237,6 +245,7 @@ bool plx_bdev_claimed(const struct plx_bdev *b);
  *            abort_arg; status 0 when there was one, else INTERNAL.
  * @channel_create/@channel_destroy: per-thread state of @channel_size bytes, zeroed, cache aligned;
  * in that thread
+ * @ready: see plx_bdev_ready(); NULL: always. Any thread, between registration and destruct
  * @destruct: the last descriptor is closed and the device unregistered: free @ctx (any thread)
  * @dump_config: append to the RPC "params" that would create the device again, and name the method
  */
@@ -247,6 +256,7 @@ struct plx_bdev_ops {
 	size_t channel_size;
 	int (*channel_create)(void *ctx, void *mch);
 	void (*channel_destroy)(void *ctx, void *mch);
+	int (*ready)(void *ctx);
 	void (*destruct)(void *ctx);
 	const char *(*dump_config)(void *ctx, struct json_t *params);
 };
@@ -364,7 +374,8 @@ struct plx_bdev_geometry { /* common to null and malloc */
 	uint32_t phys_block_size; /* as in struct plx_bdev */
 	uint8_t uuid[16];
 	int numa;
-	bool populate; /* malloc: all memory is there from the start, not from first use on */
+	bool populate; /* malloc: all memory comes at once, behind plx_bdev_ready(), not with first
+			* use */
 };
 /** Each: Return: 0 and *@out (may be NULL); negative errno with a sentence in the log */
 int plx_bdev_null_create(const char *name, const struct plx_bdev_geometry *g,

@@ -163,6 +163,8 @@ int plx_nvmf_device_add_controller(struct plx_nvmf_device *d, const char *name,
  *  disconnected. In the thread that made it, where it is inline. Return: 0; -ENOENT */
 int plx_nvmf_device_remove_controller(struct plx_nvmf_device *d, const char *name);
 void plx_nvmf_device_destroy(struct plx_nvmf_device *d);
+/** plx_nvmf_device_ready - plx_bdev_ready() of all of its bdevs. Any thread; takes locks */
+int plx_nvmf_device_ready(const struct plx_nvmf_device *d);
 /** plx_nvmf_device_spec_inline - the text asks for "inline"; false for a malformed one */
 bool plx_nvmf_device_spec_inline(const char *spec);
 /** plx_nvmf_device_spec_core - "core=N" of the text: whoever makes the controller's thread obeys;

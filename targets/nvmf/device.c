@@ -316,6 +316,21 @@ void plx_nvmf_device_destroy(struct plx_nvmf_device *d)
 	free(d);
 }
 
+int plx_nvmf_device_ready(const struct plx_nvmf_device *d)
+{
+	int rc = 0;
+
+	/* one that has failed is what is told, whatever the others are about */
+	for (uint32_t i = 0; i < d->nstacks && (!rc || rc == -EAGAIN); i++) {
+		const struct device_stack *st = &d->stacks[i];
+		const struct plx_bdev *b = plx_bdev_by_name(st->bdev[st->n - 1]);
+		int one = b ? plx_bdev_ready(b) : 0;
+
+		rc = one ? one : rc;
+	}
+	return rc;
+}
+
 void plx_nvmf_device_injected(const struct plx_nvmf_device *d, uint64_t counts[4])
 {
 	memset(counts, 0, 4 * sizeof counts[0]);

@@ -60,7 +60,7 @@ static uint16_t id_ctrl(struct identify *x)
 	id->ctratt = NVME_CTRL_CTRATT_128_ID;
 	id->cntrltype = NVME_CTRL_CNTRLTYPE_IO;
 	id->nvmsr = 1; /* part of an NVMe storage device */
-	id->oacs = c->fn->opts.no_shadow_doorbells ? 0 : NVME_CTRL_OACS_DBBUF_CFG;
+	id->oacs = nvmf_fn_has_dbbuf(c->fn) ? NVME_CTRL_OACS_DBBUF_CFG : 0;
 	id->acl = NVMF_ACL;
 	id->aerl = NVMF_MAX_AER - 1;
 	id->frmw = NVME_CTRL_FRMW_1ST_RO | 1 << 1; /* one slot, read-only */

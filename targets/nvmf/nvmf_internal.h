@@ -345,6 +345,13 @@ void nvmf_fn_create_sq(struct nvmf_fn *fn, struct nvmf_req *req);
 void nvmf_fn_delete_cq(struct nvmf_fn *fn, struct nvmf_req *req);
 void nvmf_fn_delete_sq(struct nvmf_fn *fn, struct nvmf_req *req);
 void nvmf_fn_dbbuf(struct nvmf_fn *fn, struct nvmf_req *req);
+/** nvmf_fn_has_dbbuf - wanted, and the doorbells of all queues fit in the one page that a host
+ *  gives for their shadows: otherwise hosts would wait for queues that are not in it */
+static inline bool nvmf_fn_has_dbbuf(const struct nvmf_fn *fn)
+{
+	return !fn->opts.no_shadow_doorbells &&
+	       (fn->opts.max_io_queues + 1) * 2 * (4ull << fn->opts.dstrd) <= PLX_PAGE_SIZE;
+}
 /** nvmf_fn_abort - Abort (§5.1): ask the bdev to abort it. Return: true when the command was
  *  found */
 bool nvmf_fn_abort(struct nvmf_fn *fn, uint16_t sqid, uint16_t cid);

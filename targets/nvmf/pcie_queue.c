@@ -586,7 +586,7 @@ void nvmf_fn_dbbuf(struct nvmf_fn *fn, struct nvmf_req *req)
 {
 	uint64_t a = req->cmd.prp1, b = req->cmd.prp2;
 
-	if (fn->opts.no_shadow_doorbells) {
+	if (!nvmf_fn_has_dbbuf(fn)) {
 		nvmf_req_complete(req, NVMF_ST_DNR(NVMF_ST(NVME_SC_INVALID_OPCODE)));
 		return;
 	}

@@ -13,6 +13,7 @@
 #include "targets/nvmf/vfio_user.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -179,6 +180,17 @@ static struct vu_conn *conn_create(struct plx_nvmf_vfio_user *v, int fd)
 	return NULL;
 }
 
+/* The next client may come in the same turn as the end of the one before */
+static void drop_departed(struct plx_nvmf_vfio_user *v)
+{
+	struct pollfd p = { .fd = v->conn->fd, .events = POLLRDHUP };
+
+	if (poll(&p, 1, 0) != 1)
+		return;
+	vu_conn_drop(v->conn, NULL);
+	conn_close(v->conn);
+}
+
 static void front_accept(struct plx_nvmf_vfio_user *v)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &v->conn };
@@ -186,6 +198,8 @@ static void front_accept(struct plx_nvmf_vfio_user *v)
 
 	if (fd < 0)
 		return;
+	if (v->conn)
+		drop_departed(v);
 	if (v->conn || v->ndraining >= VU_MAX_DRAIN) {
 		nvmf_log(WARN,
 			 v->conn ? "%s: a client is connected already: another is refused"

@@ -50,7 +50,7 @@ struct vu_tx {
 	STAILQ_ENTRY(vu_tx) link;
 	uint32_t len, sent;
 	int fd; /* sent with the first byte, and not ours; -1: none */
-	uint8_t data[];
+	uint8_t data[] plx_aligned(8);
 };
 
 /* ---- a connection ---- */

@@ -71,9 +71,8 @@ static char *negotiate_text(struct vu_conn *c, const char *text, uint32_t len)
 	char *out;
 
 	if (len) {
-		if (text[len - 1])
-			return NULL;
-		in = json_loadb(text, strlen(text), 0, NULL);
+		/* the NUL at its end is forgotten by some */
+		in = json_loadb(text, strnlen(text, len), JSON_ALLOW_NUL, NULL);
 		if (!json_is_object(in)) {
 			json_decref(in);
 			return NULL;
@@ -155,18 +154,16 @@ static void device_info(struct vu_conn *c, struct vu_msg *m)
 		};
 }
 
-/* One area that can be mapped, from the first doorbell on */
-struct doorbell_area {
-	struct vfio_region_info_cap_sparse_mmap cap;
-	struct vfio_region_sparse_mmap_area area;
-};
-_Static_assert(sizeof(struct doorbell_area) == 32, "as in the specification");
+/* One area can be mapped: from the first doorbell on */
+#define SPARSE_LEN                                                                                 \
+	((uint32_t)(sizeof(struct vfio_region_info_cap_sparse_mmap) +                              \
+		    sizeof(struct vfio_region_sparse_mmap_area)))
 
 static void region_info(struct vu_conn *c, struct vu_msg *m)
 {
 	const struct vfio_region_info *in = (const void *)m->data;
 	struct vfio_region_info *out;
-	struct doorbell_area *a;
+	struct vfio_region_info_cap_sparse_mmap *cap;
 	bool mmap, whole;
 
 	if (!info_request(c, m, sizeof *in))
@@ -176,13 +173,13 @@ static void region_info(struct vu_conn *c, struct vu_msg *m)
 		return;
 	}
 	mmap = in->index == VFIO_PCI_BAR0_REGION_INDEX && !c->v->trap_doorbells && c->max_fds;
-	whole = mmap && in->argsz >= sizeof *out + sizeof *a;
-	out = vu_reply(c, &m->hdr, (uint32_t)(sizeof *out + (whole ? sizeof *a : 0)),
+	whole = mmap && in->argsz >= sizeof *out + SPARSE_LEN;
+	out = vu_reply(c, &m->hdr, (uint32_t)(sizeof *out + (whole ? SPARSE_LEN : 0)),
 		       mmap ? c->db_fd : -1);
 	if (!out)
 		return;
 	*out = (struct vfio_region_info){
-		.argsz = (uint32_t)(sizeof *out + (mmap ? sizeof *a : 0)),
+		.argsz = (uint32_t)(sizeof *out + (mmap ? SPARSE_LEN : 0)),
 		.index = in->index,
 		.size = vu_region_size(c, in->index),
 	};
@@ -195,12 +192,12 @@ static void region_info(struct vu_conn *c, struct vu_msg *m)
 	}
 	if (!whole)
 		return;
-	a = (struct doorbell_area *)(out + 1);
-	a->cap.header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
-	a->cap.header.version = 1;
-	a->cap.nr_areas = 1;
-	a->area.offset = VU_DOORBELLS;
-	a->area.size = c->db_len - VU_DOORBELLS;
+	cap = (struct vfio_region_info_cap_sparse_mmap *)(out + 1);
+	cap->header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
+	cap->header.version = 1;
+	cap->nr_areas = 1;
+	cap->areas[0].offset = VU_DOORBELLS;
+	cap->areas[0].size = c->db_len - VU_DOORBELLS;
 }
 
 /* Doorbells that are mapped need no ioeventfd, and those that are trapped are there to be seen */

@@ -186,6 +186,12 @@ def test_interrupted_while_warming_up():
     plx.check(total["iops"] > 0, "no results", result)
 
 
+def test_interrupted_while_the_memory_of_the_device_comes():
+    for more in ((), ("-d", "1000000000")):
+        total, result = interrupted(signal.SIGINT, *more, virtual="size=4G")
+        plx.equal(total["errors"], 0, "errors", result)
+
+
 def test_interrupted_while_verify_writes_its_blocks():
     for where in BOTH:
         total, result = interrupted(signal.SIGINT, "--verify", "-w", "randrw", "-M", 50, "-q", 4,

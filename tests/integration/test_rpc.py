@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """plx-rpc as a user meets it: help and completion from the tables, what it refuses, what it sends, and what it makes of
-answers, with a server in this file; test_tgt.py has it talk to plx-tgt."""
+answers, with a server in this file and, at the end, with plx-tgt."""
 import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import threading
@@ -371,6 +372,65 @@ def test_save_keeps_the_old_file_when_it_fails():
         refused("-s", s.path, "--save", path, code=1, says="not now")
         with open(path) as f:
             plx.equal(f.read(), "precious", "the file")
+
+
+# ---- with plx-tgt ----
+
+@contextlib.contextmanager
+def target(*args):
+    """a plx-tgt; gives a function that calls plx-rpc for it, and a directory"""
+    with plx.scratch() as directory:
+        path = directory + "/tgt.sock"
+        with plx.start("plx-tgt", "-r", path, "--no-huge", *args) as running:
+            running.wait_for("waits for framework_start_init|ready")
+            yield lambda *call: rpc("-s", path, *call), directory
+            running.signal(signal.SIGTERM)
+            plx.equal(running.wait().code, 0, "exit code of plx-tgt", running.result())
+
+
+def configuration(directory):
+    nqn = {"nqn": "nqn.2024-01.io.pollux:a"}
+    calls = {
+        "bdev": [("bdev_set_options", {"bdev_io_cache_size": 128}),
+                 ("bdev_malloc_create", {"name": "m0", "num_blocks": 2048, "block_size": 4096}),
+                 ("bdev_null_create", {"name": "n0", "num_blocks": 1024, "block_size": 512})],
+        "nvmf": [("nvmf_create_transport", {"trtype": "VFIOUSER"}),
+                 ("nvmf_create_subsystem", {**nqn, "allow_any_host": True}),
+                 ("nvmf_subsystem_add_ns", {**nqn, "namespace": {"bdev_name": "m0", "nsid": 3}}),
+                 ("nvmf_subsystem_add_listener", {**nqn, "listen_address": {"trtype": "VFIOUSER", "traddr": directory}})]}
+    return {"subsystems": [{"subsystem": name, "config": [{"method": m, "params": p} for m, p in list_]}
+                           for name, list_ in calls.items()]}
+
+
+def test_a_configuration_saved_and_loaded_is_the_same():
+    with plx.scratch() as kept:
+        with target("--wait-for-rpc") as (call, directory), written(configuration(kept)) as path:
+            call("--load", path).ok()
+            saved = call("--save").ok()
+            plx.equal([b["name"] for b in call("bdev_get_bdevs").ok().json()], ["m0", "n0"], "bdevs")
+        for wanted in ("m0", "n0", "nqn.2024-01.io.pollux:a", '"nsid": 3', kept):
+            plx.check(wanted in saved.out, f"{wanted} was not saved", saved)
+        with target("--wait-for-rpc") as (call, directory), written(saved.out) as path:
+            call("--load", path).ok()
+            plx.equal(call("--save").ok().json(), saved.json(), "the configuration saved again")
+
+
+def test_a_target_says_what_was_wrong_with_a_call():
+    with target("--wait-for-rpc") as (call, directory):
+        call("bdev_null_create", "--name", "n", "--num-blocks", 8, "--block-size", 512).fails(1, "framework_start_init first")
+        call("framework_start_init").ok()
+        plx.equal(call("bdev-null-create", "--name", "n", "--num-blocks", 8, "--block-size", 512).ok().out, "n\n", "its name")
+        call("bdev_null_create", "--name", "n", "--num-blocks", 8, "--block-size", 512).fails(1, "bdev_null_create: n: there is a bdev of that name")
+        call("bdev_set_options", "--bdev-io-cache-size", 1).fails(1, "--wait-for-rpc")
+        call("bdev_get_bdevs", "--name", "absent").fails(1, "'absent'")
+        call("nvmf_subsystem_add_listener", "--nqn", "nqn.2024-01.io.pollux:none", "--listen-address.trtype", "VFIOUSER",
+             "--listen-address.traddr", directory).fails(1, "pollux:none")
+
+
+def test_the_tables_of_plx_rpc_are_those_of_plx_tgt():
+    with target() as (call, directory):
+        plx.equal(call("rpc_get_methods").ok().json(), [line.split()[0] for line in rpc("--methods").ok().out.splitlines()],
+                  "methods")
 
 
 plx.main()

@@ -358,6 +358,7 @@ Test(reset, ends_a_queue_deletion_that_waits_for_commands)
 	cr_assert_eq(host_create_queue(&h, 1, 32), 0);
 	hang_reads(PLX_BDEV_ERR_HANG_HARD);
 	submit_read(1);
+	host_idle(&h);
 	host_submit(&h, 0, &cmd);
 	host_idle(&h);
 	cr_assert_eq(host_disable(&h), 0);

@@ -163,6 +163,29 @@ Test(vfio_user, version_may_come_without_data)
 	peer_close(&p);
 }
 
+/* Its end and the next one's begin are there in one turn */
+Test(vfio_user, the_next_client_may_come_at_once)
+{
+	for (int i = 0; i < 5; i++) {
+		cr_assert_eq(peer_connect(&p, &s), 0);
+		cr_assert_eq(peer_version(&p, NULL), 0, "client %d", i);
+		peer_close(&p);
+	}
+}
+
+Test(vfio_user, version_data_may_lack_its_nul)
+{
+	static const struct {
+		struct vfio_user_version v;
+		char text[2];
+	} in = { { .minor = 1 }, "{}" };
+
+	cr_assert_eq(peer_connect(&p, &s), 0);
+	cr_assert_eq(peer_call(&p, VFIO_USER_VERSION, &in, sizeof in.v + sizeof in.text, NULL, 0),
+		     0);
+	peer_close(&p);
+}
+
 Test(vfio_user, version_that_cannot_be_worked_with_ends_the_connection)
 {
 	static const char *const bad[] = { "{",

@@ -832,6 +832,17 @@ Test(vfio_user_client, a_server_that_is_gone_reads_as_all_ones_and_harms_nobody)
 	close_device();
 }
 
+Test(vfio_user_client, a_server_that_truncates_its_doorbells_is_left)
+{
+	uint32_t csts = 0;
+
+	open_device();
+	cr_assert_eq(ftruncate(srv.bar, 0), 0);
+	*dev->ops->doorbell(dev, 8) = 1;
+	UNTIL(dev->ops->watch(dev, &csts) && csts == UINT32_MAX);
+	close_device();
+}
+
 Test(vfio_user_client, the_end_of_an_idle_connection_is_noticed_by_polling)
 {
 	uint32_t csts = 0;

@@ -235,7 +235,7 @@ int peer_call(struct peer *p, uint16_t command, const void *data, uint32_t len, 
 
 int peer_version(struct peer *p, const char *caps)
 {
-	char buf[4096];
+	char buf[4096] plx_aligned(8);
 	struct vfio_user_version *v = (void *)buf;
 	uint32_t len = caps ? (uint32_t)strlen(caps) + 1 : 0;
 
@@ -279,7 +279,7 @@ int peer_read(struct peer *p, uint32_t region, uint64_t offset, void *buf, uint3
 
 int peer_write(struct peer *p, uint32_t region, uint64_t offset, const void *buf, uint32_t len)
 {
-	char msg[8192];
+	char msg[8192] plx_aligned(8);
 	struct vfio_user_region_rw *a = (void *)msg;
 	int rc;
 
@@ -306,7 +306,7 @@ int peer_write_reg(struct peer *p, uint32_t region, uint64_t offset, uint64_t va
 int peer_set_irqs(struct peer *p, uint32_t flags, uint32_t index, uint32_t start, uint32_t count,
 		  const uint8_t *bools, const int *fds, uint32_t nfds)
 {
-	char msg[4096];
+	char msg[4096] plx_aligned(8);
 	struct vfio_irq_set *s = (void *)msg;
 	uint32_t len = (uint32_t)sizeof *s + (bools ? count : 0);
 

@@ -48,7 +48,7 @@ struct peer {
 	/* of the last reply */
 	struct vfio_user_hdr hdr;
 	uint32_t len;
-	uint8_t data[65536 + 64];
+	uint8_t data[65536 + 64] plx_aligned(8);
 	uint32_t nfds;
 	int fds[PEER_MAX_FDS]; /* closed by the next peer_recv(), unless set to -1 */
 };
