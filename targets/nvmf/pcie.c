@@ -387,6 +387,8 @@ void nvmf_fn_halt(struct nvmf_fn *fn)
 	plx_poller_destroy(fn->poller);
 	fn->poller = NULL;
 	fn_kill_queues(fn);
+	/* completions that waited for room in their queue: no poll comes to them any more */
+	nvmf_fn_attend_queues(fn);
 	nvmf_ctrlr_disable(fn->ctrlr);
 }
 

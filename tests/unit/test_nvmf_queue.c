@@ -240,6 +240,24 @@ Test(ring, completions_wait_while_their_queue_is_full)
 	}
 }
 
+/* A host may leave without ever having taken its completions */
+Test(ring, halting_forgets_completions_whose_queue_is_full)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_flush, .nsid = h.nsid };
+
+	cr_assert_eq(host_create_cq(&h, 1, 2), 0);
+	h.q[1].sqes = host_alloc(&h, 16 * sizeof *h.q[1].sqes, PLX_PAGE_SIZE);
+	h.q[1].sq_size = 16;
+	cr_assert_eq(host_create_sq(&h, 1, 16, 1), 0);
+	for (int i = 0; i < 10; i++)
+		host_push(&h, 1, &cmd);
+	host_ring(&h, 1);
+	host_idle(&h);
+	nvmf_fn_halt(&h.fn);
+	host_idle(&h);
+	cr_assert(nvmf_fn_stopped(&h.fn));
+}
+
 Test(ring, a_full_submission_queue_is_executed_to_the_last)
 {
 	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_write, .nsid = h.nsid };
