@@ -10,6 +10,8 @@
 /** log_init - program name and default level, from plx_env_init(). @program must outlive the
  *  process's logging. */
 void log_init(const char *program, int level);
+/** log_started - EAL is up */
+void log_started(void);
 
 /** log_general_level - PLX_LOG_*, of all components that have no level of their own */
 int log_general_level(void);

@@ -369,6 +369,7 @@ int plx_env_init(const struct plx_env_opts *opts)
 			strerror(-rc));
 		return rc;
 	}
+	log_started();
 	env.hugepages = plan.page_kb != 0;
 	rc = mem_init();
 	if (rc) {

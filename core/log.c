@@ -268,6 +268,15 @@ void log_init(const char *program, int level)
 	pthread_mutex_unlock(&logs.lock);
 }
 
+/* EAL's own level, which is to keep it quiet, has been put upon every type that was there. */
+void log_started(void)
+{
+	pthread_mutex_lock(&logs.lock);
+	for (unsigned i = 0; i < logs.count; i++)
+		level_store(&logs.table[i], logs.table[i].level);
+	pthread_mutex_unlock(&logs.lock);
+}
+
 PLX_LOG_COMPONENT(env)
 PLX_LOG_COMPONENT(mem)
 PLX_LOG_COMPONENT(rpc)
