@@ -79,7 +79,7 @@ static int take_cores(struct parser *p, const char *arg)
 	char why[160], list[128];
 
 	if (plx_cpuset_parse(arg, &p->o->cores, why, sizeof(why)))
-		return refuse(p, "%s: %s", p->opt, why);
+		return refuse(p, "%s: '%.64s': %s", p->opt, arg, why);
 	if (!plx_cpuset_count(&p->o->cores))
 		return refuse(p, "%s: '%.64s' has no core: use one or more, as in 0x1", p->opt,
 			      arg);
