@@ -200,7 +200,7 @@ void vu_region_write(struct vu_conn *c, struct vu_msg *m)
 
 void vu_region_write_multi(struct vu_conn *c, struct vu_msg *m)
 {
-	const struct vfio_user_write_one *w = (const void *)(m->data + sizeof(uint64_t));
+	const struct vfio_user_write_one *w;
 	uint64_t count = 0, done;
 	bool reset = false;
 
@@ -211,6 +211,7 @@ void vu_region_write_multi(struct vu_conn *c, struct vu_msg *m)
 		vu_reply_error(c, &m->hdr, EINVAL);
 		return;
 	}
+	w = (const void *)(m->data + sizeof count);
 	for (done = 0; done < count; done++, w++) {
 		int rc = w->count > sizeof w->data
 				 ? -EINVAL
