@@ -39,8 +39,9 @@ void nvmf_fn_revoke(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 
 static bool req_uses(const struct nvmf_req *req, uintptr_t va, uint64_t len)
 {
-	/* Asynchronous Event Requests wait for ever and have no data */
-	if (!req->sq->qid && req->cmd.opc == nvme_admin_async_event)
+	/* Asynchronous Event Requests wait for ever and have no data; what is complete and waits
+	 * for the host to make room does so as long, and is done with its data */
+	if (req->posted || (!req->sq->qid && req->cmd.opc == nvme_admin_async_event))
 		return false;
 	for (int i = 0; i < req->iovcnt && req->iov; i++) {
 		if (overlaps((uintptr_t)req->iov[i].iov_base, req->iov[i].iov_len, va, len))

@@ -544,6 +544,24 @@ Test(vfio_user_io, taking_away_a_queue_is_fatal_until_reset)
 	check_io();
 }
 
+Test(vfio_user_io, unmap_does_not_wait_for_completions_to_be_taken)
+{
+	struct plx_nvme_cmd cmd = rw(nvme_cmd_read, DATA);
+
+	boot();
+	/* more than the completion queue holds, and none of them taken */
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < ENTRIES - 1; i++)
+			submit(1, &cmd);
+		peer_idle(&s);
+	}
+	cr_assert_eq(peer_unmap(&p, DATA, REGION), 0);
+	cr_assert_eq(peer_map(&p, DATA, REGION, RW, data_fd, 0), 0);
+	for (uint32_t i = 0; i < 2 * (ENTRIES - 1); i++)
+		cr_assert_eq(reap(1), 0);
+	check_io();
+}
+
 static void hang(enum plx_bdev_error_kind kind)
 {
 	struct plx_bdev_error_rule r = { .kind = kind, .types = READS, .nth = 1 };
