@@ -677,7 +677,7 @@ static const struct {
 };
 
 /* CAP.TO in units of 500 ms (§3.1.3.1); CRTO.CRWMT instead where CAP.CRMS says it is there
- * (§3.1.3.24) */
+ * (§3.1.3.21) */
 static uint32_t ready_ms(const struct plx_nvme_ctrlr *c)
 {
 	uint32_t to = NVME_CAP_TO(c->cap), crwmt;
