@@ -385,6 +385,19 @@ def test_output_that_cannot_be_written_is_an_error():
     result.fails(1, says="standard output")
 
 
+def test_documented_commands_run():
+    text = (plx.SOURCE / "docs" / "identify.md").read_text()
+    blocks = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines() if line.startswith("plx-identify")]
+    plx.check(len(commands) >= 5, f"there are {len(commands)} commands in docs/identify.md")
+    path = f"{os.path.dirname(plx.program('plx-identify'))}:{os.environ['PATH']}"
+    for command in commands:
+        result = plx.run("/bin/sh", "-c", command, env={"PATH": path})
+        # a device that is not here: understood, and not found
+        plx.equal(result.code, 1 if " -r " in command else 0, "exit code", result)
+        plx.check(result.out or " -r " in command, "nothing was shown", result)
+
+
 def test_closed_streams_take_no_harm():
     for closed, code in ((">&-", 1), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 1)):
         result = plx.run("/bin/sh", "-c", f'exec "$0" --virtual {SMALL} {closed}', plx.program("plx-identify"))
