@@ -3,6 +3,7 @@
  * core/checksum.c - CRCs by ISA-L, protection information over scatter lists
  */
 #include "core/checksum.h"
+#include "core/iov_cursor.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -49,32 +50,12 @@ uint16_t plx_crc16_t10dif(uint16_t seed, const void *buf, size_t len)
 	return seed;
 }
 
-/* A position in a scatter list. check_request() has seen to it that the list does not end early. */
-struct cursor {
-	const struct iovec *iov;
-	size_t off;
-};
-
-/* The next contiguous bytes, at most @want; never none unless @want is 0 */
-static uint8_t *cursor_take(struct cursor *c, size_t want, size_t *got)
-{
-	uint8_t *p;
-
-	while (c->off == c->iov->iov_len) {
-		c->iov++;
-		c->off = 0;
-	}
-	p = (uint8_t *)c->iov->iov_base + c->off;
-	*got = c->iov->iov_len - c->off < want ? c->iov->iov_len - c->off : want;
-	c->off += *got;
-	return p;
-}
-
-static uint16_t cursor_crc(struct cursor *c, uint16_t crc, size_t len)
+/* check_request() has seen to it that no walk reaches the end of the list early */
+static uint16_t cursor_crc(struct iov_cursor *c, uint16_t crc, size_t len)
 {
 	while (len > 0) {
-		size_t n;
-		const uint8_t *p = cursor_take(c, len, &n);
+		void *p;
+		size_t n = iov_cursor_next(c, len, &p);
 
 		crc = plx_crc16_t10dif(crc, p, n);
 		len -= n;
@@ -82,30 +63,31 @@ static uint16_t cursor_crc(struct cursor *c, uint16_t crc, size_t len)
 	return crc;
 }
 
-static void cursor_skip(struct cursor *c, size_t len)
+static void cursor_skip(struct iov_cursor *c, size_t len)
 {
 	while (len > 0) {
-		size_t n;
+		void *p;
 
-		cursor_take(c, len, &n);
-		len -= n;
+		len -= iov_cursor_next(c, len, &p);
 	}
 }
 
-static void cursor_read(struct cursor *c, struct plx_pi *pi)
+static void cursor_read(struct iov_cursor *c, struct plx_pi *pi)
 {
 	for (size_t done = 0, n; done < sizeof(*pi); done += n) {
-		const uint8_t *p = cursor_take(c, sizeof(*pi) - done, &n);
+		void *p;
 
+		n = iov_cursor_next(c, sizeof(*pi) - done, &p);
 		memcpy((uint8_t *)pi + done, p, n);
 	}
 }
 
-static void cursor_write(struct cursor *c, const struct plx_pi *pi)
+static void cursor_write(struct iov_cursor *c, const struct plx_pi *pi)
 {
 	for (size_t done = 0, n; done < sizeof(*pi); done += n) {
-		uint8_t *p = cursor_take(c, sizeof(*pi) - done, &n);
+		void *p;
 
+		n = iov_cursor_next(c, sizeof(*pi) - done, &p);
 		memcpy(p, (const uint8_t *)pi + done, n);
 	}
 }
@@ -148,7 +130,7 @@ static uint32_t block_ref(const struct plx_pi_format *f, const struct plx_pi_tag
 int plx_pi_generate(const struct plx_pi_format *f, const struct iovec *iov, int iovcnt, void *md,
 		    uint64_t blocks, const struct plx_pi_tags *tags)
 {
-	struct cursor c = { .iov = iov };
+	struct iov_cursor c = { .iov = iov };
 	size_t before = md_before(f), after = md_after(f);
 	int rc = check_request(f, iov, iovcnt, md, blocks);
 
@@ -209,7 +191,7 @@ int plx_pi_verify(const struct plx_pi_format *f, const struct iovec *iov, int io
 		  const void *md, uint64_t blocks, const struct plx_pi_tags *tags,
 		  struct plx_pi_error *err)
 {
-	struct cursor c = { .iov = iov };
+	struct iov_cursor c = { .iov = iov };
 	struct plx_pi_error e = { 0 };
 	size_t before = md_before(f), after = md_after(f);
 	bool want_guard = tags->check & PLX_PI_CHECK_GUARD;

@@ -23,6 +23,7 @@
 #include "bdev/bdev_internal.h"
 #include "bdev/modules/geometry.h"
 #include "bdev/modules/populate.h"
+#include "core/iov_cursor.h"
 
 #define GROUP_IOS     4u /* as many NVMe completions as fit in a cache line */
 #define GROUP_BYTES   (32u << 10) /* no completion waits longer than for that much */
@@ -124,34 +125,13 @@ static inline void prefetch_span(const char *at)
 		__builtin_prefetch(at + i);
 }
 
-struct cursor {
-	const struct iovec *iov;
-	size_t off;
-};
-
-static inline size_t cursor_next(struct cursor *c, size_t want, char **at)
-{
-	size_t n;
-
-	while (c->off == c->iov->iov_len) {
-		c->iov++;
-		c->off = 0;
-	}
-	n = c->iov->iov_len - c->off;
-	if (n > want)
-		n = want;
-	*at = (char *)c->iov->iov_base + c->off;
-	c->off += n;
-	return n;
-}
-
 enum op { OP_READ, OP_WRITE, OP_COMPARE };
 
-static inline bool op_run(struct cursor *c, char *at, size_t len, enum op op)
+static inline bool op_run(struct iov_cursor *c, char *at, size_t len, enum op op)
 {
 	while (len) {
-		char *buf;
-		size_t n = cursor_next(c, len, &buf);
+		void *buf;
+		size_t n = iov_cursor_next(c, len, &buf);
 
 		if (op == OP_READ)
 			memcpy(buf, at, n);
@@ -169,7 +149,7 @@ static inline bool op_run(struct cursor *c, char *at, size_t len, enum op op)
  * difference */
 static inline bool move(const struct iovec *iov, char *at, size_t len, enum op op, const char *next)
 {
-	struct cursor c = { .iov = iov };
+	struct iov_cursor c = { .iov = iov };
 
 	for (; len > CHUNK; at += CHUNK, len -= CHUNK) {
 		prefetch_span(at + CHUNK);
@@ -184,7 +164,7 @@ static inline bool move(const struct iovec *iov, char *at, size_t len, enum op o
 /* Interleaved metadata that is not transferred: the data alone, block by block. */
 static bool move_stripped(const struct malloc_bdev *m, const struct plx_bdev_io *io, enum op op)
 {
-	struct cursor c = { .iov = io->iov };
+	struct iov_cursor c = { .iov = io->iov };
 
 	for (uint64_t i = 0; i < io->blocks; i++)
 		if (!op_run(&c, data_at(m, io->offset + i), m->bdev.block_size, op))
