@@ -3,81 +3,79 @@
  * fio_plugin/engine_bdev.c - the engine "spdk_bdev": fio's I/O through the block layer
  *
  * A file is a bdev of the JSON configuration, by name. A job's thread runs an event loop of its
- * own, with a channel of each of its bdevs; devices that complete at once do so within queue().
+ * own, with a channel of each of its bdevs. Devices that complete at once do so within queue(); fio
+ * gets to know with the next getevents(), so that iodepth is what it says.
  */
 #include "fio_plugin/fio_plugin.h"
 #include <errno.h>
 #include <pollux/bdev.h>
 #include <unistd.h>
 
-/* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the io_u */
+/* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the job */
 struct bdev_req {
 	struct io_u *io_u;
 	struct bdev_job *job;
 	struct iovec iov;
-	bool submitting; /* a completion now is queue()'s to report */
-	bool done;
+	struct io_result result;
 };
 
 /* A bdev of a job, what fio's file knows as engine data */
 struct bdev_lane {
 	struct plx_bdev_desc *desc;
 	struct plx_bdev_channel *ch;
-	uint32_t shift; /* log2 of the bytes that a block takes of a file */
-	bool removed;
+	uint32_t block, shift; /* bytes that a block takes of a file; log2 of it, or 0 */
 };
 
 struct bdev_job {
-	struct io_u **events; /* completed; as many as can be in flight */
-	unsigned nevents, taken; /* of them, what fio took with the last getevents() */
+	struct job_events events;
 	unsigned nlanes;
 	struct plx_thread *thread;
 	struct bdev_lane *lanes;
+	struct bdev_req *reqs; /* iodepth of them */
 	bool removed; /* a lane's device went away */
 };
 
 /* ---- I/O ---- */
 
-static plx_noinline void io_failed(struct io_u *u, uint16_t status)
-{
-	char text[96];
-
-	u->error = EIO;
-	log_err("spdk_bdev: %s at offset %llu, %llu bytes: %s\n", io_ddir_name(u->ddir), u->offset,
-		u->xfer_buflen, plx_nvme_status_text(status, text, sizeof text));
-}
-
 static void io_done(struct plx_bdev_io *io, void *arg)
 {
 	struct bdev_req *r = arg;
 
-	if (plx_unlikely(io->status))
-		io_failed(r->io_u, io->status);
-	if (r->submitting)
-		r->done = true;
-	else
-		r->job->events[r->job->nevents++] = r->io_u;
+	if (plx_unlikely(io->status)) {
+		r->result = (struct io_result){ io->status, EIO };
+		r->io_u->error = EIO;
+	}
+	events_add(&r->job->events, r->io_u);
 }
 
-static plx_noinline enum fio_q_status refused(struct io_u *u, int rc)
+static plx_noinline enum fio_q_status refused(struct bdev_job *job, struct bdev_req *r, int rc)
 {
-	if (rc == -ENOMEM)
-		return FIO_Q_BUSY;
-	u->error = -rc;
-	return FIO_Q_COMPLETED;
+	if (rc != -ENOMEM)
+		return io_fail(&job->events, r->io_u, &r->result, -rc);
+	/* with nothing in flight fio would come again without having waited */
+	events_drop_taken(&job->events);
+	plx_thread_poll(job->thread);
+	return FIO_Q_BUSY;
 }
 
 static enum fio_q_status bdev_queue(struct thread_data *td, struct io_u *u)
 {
 	const struct bdev_lane *l = FILE_ENG_DATA(u->file);
 	uint64_t offset = u->offset >> l->shift, blocks = u->xfer_buflen >> l->shift;
+	struct bdev_job *job = td->io_ops_data;
 	struct bdev_req *r = u->engine_data;
 	int rc;
 
 	fio_ro_check(td, u);
+	events_drop_taken(&job->events); /* devices may complete at once */
+	if (plx_unlikely(!l->shift)) {
+		offset = u->offset / l->block;
+		blocks = u->xfer_buflen / l->block;
+	}
+	if (plx_unlikely(offset * l->block != u->offset || blocks * l->block != u->xfer_buflen) &&
+	    ddir_rw(u->ddir))
+		return refused(job, r, -EINVAL);
 	r->iov = (struct iovec){ u->xfer_buf, u->xfer_buflen };
-	r->submitting = true;
-	r->done = false;
 	switch (u->ddir) {
 	case DDIR_READ:
 		rc = plx_bdev_readv(l->desc, l->ch, &r->iov, 1, offset, blocks, io_done, r);
@@ -96,42 +94,36 @@ static enum fio_q_status bdev_queue(struct thread_data *td, struct io_u *u)
 	default:
 		rc = -ENOTSUP;
 	}
-	r->submitting = false;
-	if (plx_unlikely(rc))
-		return refused(u, rc);
-	return r->done ? FIO_Q_COMPLETED : FIO_Q_QUEUED;
+	return plx_likely(!rc) ? FIO_Q_QUEUED : refused(job, r, rc);
 }
 
-/* A turn may bring more than fio asks for: the rest is the next call's */
 static int bdev_getevents(struct thread_data *td, unsigned int min, unsigned int max,
 			  const struct timespec *t)
 {
 	struct bdev_job *job = td->io_ops_data;
 	struct timespec start;
 
-	job->nevents -= job->taken;
-	memmove(job->events, job->events + job->taken, job->nevents * sizeof(*job->events));
+	events_drop_taken(&job->events);
 	if (t)
 		fio_gettime(&start, NULL);
 	do {
 		plx_thread_poll(job->thread);
-		if (job->nevents >= min)
-			break;
-		if (plx_unlikely(job->removed)) {
-			td_verror(td, ENXIO, "a bdev was removed");
-			job->taken = 0;
-			return -ENXIO;
-		}
-	} while (!t || !past_time(&start, t));
-	job->taken = job->nevents < max ? job->nevents : max;
-	return (int)job->taken;
+	} while (job->events.n < min && (!t || !past_time(&start, t)));
+	return events_take(&job->events, max);
 }
 
 static struct io_u *bdev_event(struct thread_data *td, int event)
 {
 	const struct bdev_job *job = td->io_ops_data;
 
-	return job->events[event];
+	return job->events.list[event];
+}
+
+static char *bdev_errdetails(struct io_u *u)
+{
+	const struct bdev_req *r = u->engine_data;
+
+	return io_explain(&r->result);
 }
 
 /* ---- set-up, in fio's main thread ---- */
@@ -167,26 +159,22 @@ static void look_at_files(void *arg)
 
 static int bdev_setup(struct thread_data *td)
 {
-	const struct bdev_options *o = td->eo;
+	struct bdev_options *o = td->eo;
 	struct bdev_look look = { .td = td };
 
-	if (engine_check(td) || bdev_options_check(o) ||
+	if (engine_check(td) || bdev_options_check(td) ||
 	    shared_start(td, o->spdk_mem ? (size_t)o->spdk_mem : memory_wanted(), o->log_flags) ||
 	    shared_configure(td, o))
 		return 1;
 	shared_call(look_at_files, &look);
-	return look.rc ? 1 : 0;
+	if (look.rc)
+		return 1;
+	o->set_up = true;
+	shared_job_begin();
+	return 0;
 }
 
 /* ---- a job, in its own thread ---- */
-
-static void bdev_event_cb(enum plx_bdev_event e, struct plx_bdev *bdev, void *arg)
-{
-	struct bdev_job *job = arg;
-
-	if (e == PLX_BDEV_EVENT_REMOVE)
-		job->removed = true;
-}
 
 static void job_free(struct bdev_job *job)
 {
@@ -202,14 +190,19 @@ static void job_free(struct bdev_job *job)
 	if (job->thread)
 		plx_thread_destroy(job->thread);
 	free(job->lanes);
-	free(job->events);
+	free(job->reqs);
+	free(job->events.list);
 	free(job);
 }
 
-static int open_lane(struct thread_data *td, struct bdev_job *job, struct bdev_lane *l,
-		     const struct fio_file *f)
+/* A bdev that was removed refuses I/O, which ends the job, and that closes the bdev */
+static void bdev_event_cb(enum plx_bdev_event e, struct plx_bdev *bdev, void *arg)
 {
-	int rc = plx_bdev_open(f->file_name, td_write(td) || td_trim(td), bdev_event_cb, job,
+}
+
+static int open_lane(struct thread_data *td, struct bdev_lane *l, const struct fio_file *f)
+{
+	int rc = plx_bdev_open(f->file_name, td_write(td) || td_trim(td), bdev_event_cb, NULL,
 			       &l->desc);
 	const struct plx_bdev *b;
 
@@ -219,74 +212,81 @@ static int open_lane(struct thread_data *td, struct bdev_job *job, struct bdev_l
 	}
 	b = plx_bdev_desc_bdev(l->desc);
 	/* fio's clock runs from the first I/O on: memory that is still coming is waited for */
-	while ((rc = plx_bdev_ready(b)) == -EAGAIN)
+	while ((rc = plx_bdev_ready(b)) == -EAGAIN && !td->terminate)
 		usleep(1000);
-	if (rc) {
+	if (rc && rc != -EAGAIN)
 		engine_error(td, "the memory of bdev '%s' is not to be had: %s", f->file_name,
 			     strerror(-rc));
+	if (rc)
 		return -1;
-	}
-	l->shift = (uint32_t)__builtin_ctz(plx_bdev_buf_block(b));
+	l->block = plx_bdev_buf_block(b);
+	l->shift = block_shift(l->block);
 	l->ch = plx_bdev_get_channel(l->desc);
 	if (!l->ch)
 		engine_error(td, "no channel of bdev '%s': %s", f->file_name, strerror(errno));
 	return l->ch ? 0 : -1;
 }
 
-static int bdev_init(struct thread_data *td)
+static int open_lanes(struct thread_data *td, struct bdev_job *job)
 {
-	struct bdev_job *job = calloc(1, sizeof *job);
 	struct fio_file *f;
 	unsigned i;
-	int rc = 0;
 
-	if (job) {
-		job->events = calloc(td->o.iodepth, sizeof(*job->events));
-		job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
-		job->thread = plx_thread_create(td->o.name ? td->o.name : "fio");
-	}
-	if (!job || !job->events || !job->lanes || !job->thread) {
-		engine_error(td, "out of memory");
-		rc = -1;
-	} else {
-		plx_thread_enter(job->thread);
-	}
+	plx_thread_enter(job->thread);
 	for_each_file(td, f, i)
 	{
-		if (rc)
-			break;
-		rc = open_lane(td, job, &job->lanes[job->nlanes++], f);
+		job->nlanes++;
+		if (open_lane(td, &job->lanes[i], f))
+			return -1;
 		FILE_SET_ENG_DATA(f, &job->lanes[i]);
 	}
-	if (!rc)
-		td->io_ops_data = job;
-	else if (job)
+	return 0;
+}
+
+static int bdev_init(struct thread_data *td)
+{
+	struct bdev_job *job;
+	int rc = -1;
+
+	if (engine_check(td)) /* create_serialize=0: there has been no setup() */
+		return 1;
+	shared_job_run();
+	job = calloc(1, sizeof *job);
+	if (job) {
+		job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
+		job->reqs = calloc(td->o.iodepth, sizeof(*job->reqs));
+		job->thread = plx_thread_create(td->o.name ? td->o.name : "fio");
+	}
+	if (!job || !job->lanes || !job->reqs || !job->thread || events_init(td, &job->events))
+		engine_error(td, "out of memory");
+	else
+		rc = open_lanes(td, job);
+	if (rc && job)
 		job_free(job);
+	else
+		td->io_ops_data = job;
 	return rc ? 1 : 0;
 }
 
 static void bdev_cleanup(struct thread_data *td)
 {
+	const struct bdev_options *o = td->eo;
+
 	if (td->io_ops_data)
 		job_free(td->io_ops_data);
 	td->io_ops_data = NULL;
-}
-
-static void bdev_io_u_free(struct thread_data *td, struct io_u *u)
-{
-	free(u->engine_data);
-	u->engine_data = NULL;
+	if (o->set_up)
+		shared_job_end();
 }
 
 static int bdev_io_u_init(struct thread_data *td, struct io_u *u)
 {
-	struct bdev_req *r = calloc(1, sizeof *r);
+	struct bdev_job *job = td->io_ops_data;
+	struct bdev_req *r = &job->reqs[u->index];
 
-	u->engine_data = r;
-	if (!r)
-		return 1;
 	r->io_u = u;
-	r->job = td->io_ops_data;
+	r->job = job;
+	u->engine_data = r;
 	return 0;
 }
 
@@ -297,8 +297,8 @@ static int bdev_io_u_init(struct thread_data *td, struct io_u *u)
 		ENGINE_COMMON(engine_name),                                                        \
 			.setup = bdev_setup, .init = bdev_init, .queue = bdev_queue,               \
 			.getevents = bdev_getevents, .event = bdev_event, .cleanup = bdev_cleanup, \
-			.io_u_init = bdev_io_u_init, .io_u_free = bdev_io_u_free,                  \
-			.options = bdev_option_table,                                              \
+			.errdetails = bdev_errdetails, .io_u_init = bdev_io_u_init,                \
+			.iomem_free = engine_iomem_free, .options = bdev_option_table,             \
 			.option_struct_size = sizeof(struct bdev_options),                         \
 	}
 
@@ -308,12 +308,12 @@ struct ioengine_ops plx_fio_bdev_engine = BDEV_ENGINE("spdk_bdev");
 
 static void fio_init bdev_register(void)
 {
-	register_ioengine(&plx_fio_bdev_engine);
-	register_ioengine(&engine_pollux);
+	engine_register(&plx_fio_bdev_engine);
+	engine_register(&engine_pollux);
 }
 
 static void fio_exit bdev_unregister(void)
 {
-	unregister_ioengine(&plx_fio_bdev_engine);
-	unregister_ioengine(&engine_pollux);
+	engine_unregister(&plx_fio_bdev_engine);
+	engine_unregister(&engine_pollux);
 }

@@ -6,31 +6,44 @@
  * moves straight into fio's. With the virtual controller inline, the job's own thread runs the
  * controller too, between submitting and looking for completions.
  */
+#include "core/checksum.h"
 #include "fio_plugin/fio_plugin.h"
 #include <errno.h>
+#include <verify.h>
 
-/* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the io_u */
+/* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the job */
 struct nvme_req {
 	struct io_u *io_u;
 	struct nvme_job *job;
 	struct nvme_dsm_range *range; /* DMA memory, for trims */
 	void *md; /* DMA memory, md_per_io_size bytes */
 	struct iovec *iov; /* pieces of sge_size */
+	struct io_result result;
+};
+
+/* How fio's buffers and a namespace's blocks go together */
+struct ns_format {
+	/* bytes that a block takes of a file: with extended metadata, if there is */
+	uint32_t block;
+	uint32_t shift; /* log2 of it, or 0 */
+	uint32_t flags; /* PLX_NVME_RW_* */
+	uint32_t separate_md; /* bytes for a block, in a buffer of their own */
+	bool host_pi; /* protection information is made and checked here, not by the controller */
+	struct plx_pi_format pi;
 };
 
 /* A namespace of a job, what fio's file knows as engine data */
 struct nvme_lane {
 	struct plx_nvme_ns *ns;
 	struct plx_nvme_qpair *qp;
-	uint32_t shift; /* log2 of the bytes that a block takes of a file */
+	uint32_t shift;
 	bool plain; /* plx_nvme_read() and _write() do: no metadata, no pieces */
-	bool separate_md;
+	struct ns_format format;
 };
 
 struct nvme_job {
 	/* hot */
-	struct io_u **events; /* completed, since getevents() began */
-	unsigned nevents;
+	struct job_events events;
 	unsigned nlanes;
 	struct plx_thread *thread; /* inline: runs the controllers; or NULL */
 	struct nvme_lane *lanes;
@@ -38,85 +51,166 @@ struct nvme_job {
 	const struct nvme_options *o;
 	struct plx_nvme_ctrlr **own; /* inline: a controller for each lane, or NULL */
 	struct plx_poller *admin;
-	unsigned nreqs;
+	struct nvme_req *reqs; /* iodepth of them, and their parts */
+	struct nvme_dsm_range *ranges;
+	void *md;
+	struct iovec *iovs;
 };
 
+static void ns_format_init(struct ns_format *f, const struct plx_nvme_ns *ns,
+			   const struct nvme_options *o)
+{
+	uint32_t md = plx_nvme_ns_md_size(ns);
+	unsigned pi = plx_nvme_ns_pi_type(ns);
+	bool extended = plx_nvme_ns_md_extended(ns);
+	/* with PRACT, metadata of this size alone is not transferred (NVM Command Set 1.0c
+	 * §5.2.2) */
+	bool stripped = pi && o->pi_act && md == PLX_PI_SIZE;
+
+	f->block = stripped ? plx_nvme_ns_block_size(ns) : plx_nvme_ns_xfer_block_size(ns);
+	f->shift = block_shift(f->block);
+	f->flags = pi ? o->rw_flags | (o->pi_act ? PLX_NVME_RW_PRACT : 0) : 0;
+	f->separate_md = extended || stripped ? 0 : md;
+	f->host_pi = pi && !o->pi_act;
+	f->pi = (struct plx_pi_format){
+		.block_size = plx_nvme_ns_block_size(ns),
+		.md_size = md,
+		.interleaved = extended,
+		.first = plx_nvme_ns_pi_first(ns),
+		.type = (uint8_t)pi,
+	};
+}
+
 /* ---- I/O ---- */
+
+static void req_fail(struct nvme_req *r, uint16_t status, int error)
+{
+	r->result = (struct io_result){ status, error };
+	r->io_u->error = (unsigned)error;
+}
 
 static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
 {
 	struct nvme_req *r = arg;
-	struct nvme_job *job = r->job;
 
-	if (plx_unlikely(!plx_nvme_ok(cpl))) {
-		char text[96];
-
-		r->io_u->error = EIO;
-		log_err("spdk: %s at offset %llu, %llu bytes: %s\n", io_ddir_name(r->io_u->ddir),
-			r->io_u->offset, r->io_u->xfer_buflen,
-			plx_nvme_status_text(plx_nvme_status(cpl), text, sizeof text));
-	}
-	job->events[job->nevents++] = r->io_u;
+	if (plx_unlikely(!plx_nvme_ok(cpl)))
+		req_fail(r, plx_nvme_status(cpl), EIO);
+	events_add(&r->job->events, r->io_u);
 }
 
-/* Metadata, pieces: everything that plx_nvme_read() has no argument for */
-static plx_noinline int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t slba,
-				   uint32_t nlb)
+static struct plx_pi_tags pi_tags(const struct nvme_options *o, uint64_t slba)
+{
+	return (struct plx_pi_tags){
+		.ref = (uint32_t)slba,
+		.app = (uint16_t)o->apptag,
+		.appmask = (uint16_t)o->apptag_mask,
+		.check = (o->rw_flags & PLX_NVME_RW_PRCHK_GUARD ? PLX_PI_CHECK_GUARD : 0) |
+			 (o->rw_flags & PLX_NVME_RW_PRCHK_APP ? PLX_PI_CHECK_APP : 0) |
+			 (o->rw_flags & PLX_NVME_RW_PRCHK_REF ? PLX_PI_CHECK_REF : 0),
+	};
+}
+
+static void protected_read_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct nvme_req *r = arg;
+	struct io_u *u = r->io_u;
+	const struct nvme_lane *l = FILE_ENG_DATA(u->file);
+	struct iovec iov = { u->xfer_buf, u->xfer_buflen };
+	struct plx_pi_tags tags = pi_tags(r->job->o, u->offset / l->format.block);
+
+	if (plx_nvme_ok(cpl) && plx_pi_verify(&l->format.pi, &iov, 1, r->md,
+					      u->xfer_buflen / l->format.block, &tags, NULL))
+		req_fail(r, 0, EILSEQ);
+	io_done(arg, cpl);
+}
+
+static int pieces(const struct io_u *u, struct iovec *iov, size_t piece)
+{
+	int n = 0;
+
+	for (size_t off = 0; off < u->xfer_buflen; off += piece) {
+		size_t left = u->xfer_buflen - off;
+
+		iov[n++] = (struct iovec){ (char *)u->xfer_buf + off, left < piece ? left : piece };
+	}
+	return n;
+}
+
+/* Metadata, protection information, pieces: all that plx_nvme_read() has no argument for */
+static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t slba, uint32_t nlb)
 {
 	const struct nvme_options *o = r->job->o;
+	const struct ns_format *f = &l->format;
 	struct io_u *u = r->io_u;
 	struct iovec one = { u->xfer_buf, u->xfer_buflen };
+	struct plx_pi_tags tags = pi_tags(o, slba);
 	struct plx_nvme_rw rw = {
 		.iov = &one,
 		.iovcnt = 1,
 		.slba = slba,
 		.nlb = nlb,
-		.md = l->separate_md ? r->md : NULL,
-		.flags = o->rw_flags | (o->pi_act ? PLX_NVME_RW_PRACT : 0),
-		.reftag = (uint32_t)slba,
-		.apptag = (uint16_t)o->apptag,
-		.appmask = (uint16_t)o->apptag_mask,
+		.md = f->separate_md ? r->md : NULL,
+		.flags = f->flags,
+		.reftag = tags.ref,
+		.apptag = tags.app,
+		.appmask = tags.appmask,
 	};
 
-	if (!plx_nvme_ns_pi_type(l->ns))
-		rw.flags = 0;
 	if (r->iov) {
 		rw.iov = r->iov;
-		rw.iovcnt = 0;
-		for (size_t off = 0; off < u->xfer_buflen; off += (unsigned)o->sge_size) {
-			size_t left = u->xfer_buflen - off;
-
-			r->iov[rw.iovcnt++] = (struct iovec){
-				(char *)u->xfer_buf + off,
-				left < (unsigned)o->sge_size ? left : (unsigned)o->sge_size,
-			};
-		}
+		rw.iovcnt = pieces(u, r->iov, (size_t)o->sge_size);
 	}
-	return u->ddir == DDIR_READ ? plx_nvme_readv(l->ns, l->qp, &rw, io_done, r)
-				    : plx_nvme_writev(l->ns, l->qp, &rw, io_done, r);
+	if (u->ddir == DDIR_READ)
+		return plx_nvme_readv(l->ns, l->qp, &rw, f->host_pi ? protected_read_done : io_done,
+				      r);
+	if (f->host_pi) {
+		int rc = plx_pi_generate(&f->pi, &one, 1, r->md, nlb, &tags);
+
+		if (rc)
+			return rc;
+	}
+	return plx_nvme_writev(l->ns, l->qp, &rw, io_done, r);
 }
 
-static plx_noinline int submit_other(const struct nvme_lane *l, struct nvme_req *r, uint64_t slba,
-				     uint32_t nlb)
+static plx_noinline int submit_other(const struct nvme_lane *l, struct nvme_req *r)
 {
-	switch (r->io_u->ddir) {
-	case DDIR_TRIM:
-		*r->range = (struct nvme_dsm_range){ .slba = slba, .nlb = nlb };
-		return plx_nvme_dsm(l->ns, l->qp, NVME_DSMGMT_AD, r->range, 1, io_done, r);
+	struct io_u *u = r->io_u;
+	uint64_t slba = u->offset / l->format.block;
+	uint64_t nlb = u->xfer_buflen / l->format.block;
+
+	switch (u->ddir) {
 	case DDIR_SYNC:
 	case DDIR_DATASYNC:
 		return plx_nvme_flush(l->ns, l->qp, io_done, r);
+	case DDIR_READ:
+	case DDIR_WRITE:
+	case DDIR_TRIM:
+		break;
 	default:
 		return -ENOTSUP;
 	}
+	if (u->offset % l->format.block || u->xfer_buflen % l->format.block || nlb > UINT32_MAX)
+		return -EINVAL;
+	if (u->ddir != DDIR_TRIM)
+		return submit_ext(l, r, slba, (uint32_t)nlb);
+	*r->range = (struct nvme_dsm_range){ .slba = slba, .nlb = (uint32_t)nlb };
+	return plx_nvme_dsm(l->ns, l->qp, NVME_DSMGMT_AD, r->range, 1, io_done, r);
 }
 
-static plx_noinline enum fio_q_status refused(struct io_u *u, int rc)
+/*
+ * The queue is full, or a reset is under way: fio comes again. With nothing in flight it would come
+ * again without having waited, so what makes room is done here.
+ */
+static plx_noinline enum fio_q_status refused(struct nvme_job *job, const struct nvme_lane *l,
+					      struct nvme_req *r, int rc)
 {
-	if (rc == -EAGAIN)
-		return FIO_Q_BUSY;
-	u->error = -rc;
-	return FIO_Q_COMPLETED;
+	if (rc != -EAGAIN)
+		return io_fail(&job->events, r->io_u, &r->result, -rc);
+	events_drop_taken(&job->events);
+	if (job->thread)
+		plx_thread_poll(job->thread);
+	plx_nvme_qpair_poll(l->qp, 0);
+	return FIO_Q_BUSY;
 }
 
 static enum fio_q_status nvme_queue(struct thread_data *td, struct io_u *u)
@@ -125,54 +219,75 @@ static enum fio_q_status nvme_queue(struct thread_data *td, struct io_u *u)
 	struct nvme_req *r = u->engine_data;
 	uint64_t slba = u->offset >> l->shift;
 	uint32_t nlb = (uint32_t)(u->xfer_buflen >> l->shift);
+	bool whole = !((u->offset | u->xfer_buflen) & ((1ull << l->shift) - 1));
 	int rc;
 
 	fio_ro_check(td, u);
-	if (u->ddir != DDIR_READ && u->ddir != DDIR_WRITE)
-		rc = submit_other(l, r, slba, nlb);
-	else if (plx_unlikely(!l->plain))
-		rc = submit_ext(l, r, slba, nlb);
+	if (plx_unlikely(!l->plain || !whole) || (u->ddir != DDIR_READ && u->ddir != DDIR_WRITE))
+		rc = submit_other(l, r);
 	else if (u->ddir == DDIR_READ)
 		rc = plx_nvme_read(l->ns, l->qp, u->xfer_buf, slba, nlb, io_done, r);
 	else
 		rc = plx_nvme_write(l->ns, l->qp, u->xfer_buf, slba, nlb, io_done, r);
-	return plx_likely(!rc) ? FIO_Q_QUEUED : refused(u, rc);
+	return plx_likely(!rc) ? FIO_Q_QUEUED : refused(td->io_ops_data, l, r, rc);
 }
 
-/*
- * Events of one call only: fio takes them all before the next. A controller that is gone has
- * called back for everything it had.
- */
+/* Return: false once a controller is gone: it has called back for everything it had */
+static bool poll_lanes(struct nvme_job *job)
+{
+	bool there = true;
+
+	if (job->thread) {
+		for (unsigned i = 0; i < job->nlanes; i++)
+			plx_nvme_qpair_flush(job->lanes[i].qp);
+		plx_thread_poll(job->thread);
+	}
+	for (unsigned i = 0; i < job->nlanes; i++)
+		there &= plx_nvme_qpair_poll(job->lanes[i].qp, 0) >= 0;
+	return there;
+}
+
+static plx_noinline bool none_outstanding(const struct nvme_job *job)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < job->nlanes; i++)
+		n += plx_nvme_qpair_outstanding(job->lanes[i].qp);
+	return !n;
+}
+
 static int nvme_getevents(struct thread_data *td, unsigned int min, unsigned int max,
 			  const struct timespec *t)
 {
 	struct nvme_job *job = td->io_ops_data;
 	struct timespec start;
-	bool lost = false;
 
-	job->nevents = 0;
+	events_drop_taken(&job->events);
 	if (t)
 		fio_gettime(&start, NULL);
 	do {
-		for (unsigned i = 0; i < job->nlanes && job->nevents < max; i++)
-			lost |= plx_nvme_qpair_poll(job->lanes[i].qp, max - job->nevents) < 0;
-		if (job->nevents >= min)
+		if (plx_unlikely(!poll_lanes(job)) && job->events.n < min &&
+		    none_outstanding(job)) {
+			if (!job->events.n)
+				return -ENXIO;
 			break;
-		if (job->thread)
-			plx_thread_poll(job->thread);
-		if (plx_unlikely(lost && !job->nevents)) {
-			td_verror(td, ENXIO, "the controller is gone");
-			return -ENXIO;
 		}
-	} while (!t || !past_time(&start, t));
-	return (int)job->nevents;
+	} while (job->events.n < min && (!t || !past_time(&start, t)));
+	return events_take(&job->events, max);
 }
 
 static struct io_u *nvme_event(struct thread_data *td, int event)
 {
 	const struct nvme_job *job = td->io_ops_data;
 
-	return job->events[event];
+	return job->events.list[event];
+}
+
+static char *nvme_errdetails(struct io_u *u)
+{
+	const struct nvme_req *r = u->engine_data;
+
+	return io_explain(&r->result);
 }
 
 /* ---- set-up, in fio's main thread ---- */
@@ -203,19 +318,98 @@ static struct plx_nvme_ns *file_ns(const struct thread_data *td, const struct fi
 	return ns;
 }
 
+/* What the options, the workload and the namespace's format do not allow together */
+static int check_format(struct thread_data *td, const struct fio_file *f,
+			const struct plx_nvme_ns *ns, const struct ns_format *format)
+{
+	const struct nvme_options *o = td->eo;
+	uint64_t md = td_max_bs(td) / format->block * format->separate_md;
+
+	if (o->rw_flags && !plx_nvme_ns_pi_type(ns))
+		engine_error(td, "pi_chk=%s: '%s' is not formatted with protection information",
+			     o->pi_chk, f->file_name);
+	else if ((o->rw_flags & PLX_NVME_RW_PRCHK_REF) && plx_nvme_ns_pi_type(ns) == 3)
+		engine_error(td,
+			     "pi_chk=%s: '%s' has protection information of type 3, where REFTAG "
+			     "is not checked: leave it out",
+			     o->pi_chk, f->file_name);
+	else if (md > (uint64_t)o->md_per_io_size)
+		engine_error(td,
+			     "md_per_io_size=%d is less than the %lu bytes of metadata of an I/O "
+			     "to '%s': raise it",
+			     o->md_per_io_size, md, f->file_name);
+	else if (td->o.verify != VERIFY_NONE && plx_nvme_ns_pi_type(ns) && format->pi.interleaved &&
+		 format->block != format->pi.block_size)
+		engine_error(td,
+			     "verify: '%s' has its protection information among the data, where it "
+			     "differs from what fio wrote: leave verify out",
+			     f->file_name);
+	else
+		return 0;
+	return -1;
+}
+
+/* Controllers that are not inline have a queue pair for each file of all jobs that run at once:
+ * those between two that wait for the ones before (stonewall) */
+static int check_queues(const struct thread_data *td, const struct fio_file *f,
+			const struct shared_ctrlr *c)
+{
+	unsigned wanted = 0, has = plx_nvme_ctrlr_num_io_queues(c->ctrlr), k;
+	struct plx_nvme_trid trid;
+	bool passed = false;
+
+	for (unsigned i = 0; i < thread_number; i++) {
+		struct thread_data *other = tnumber_to_td(i);
+		struct fio_file *of;
+		char err[8];
+
+		if (other->o.stonewall) {
+			if (passed)
+				break;
+			wanted = 0;
+		}
+		passed |= other == td;
+		if (other->io_ops->setup != td->io_ops->setup || other->o.wait_for)
+			continue;
+		for_each_file(other, of, k) wanted +=
+			!plx_nvme_trid_parse(&trid, of->file_name, err, sizeof err) &&
+			shared_same(&trid, &c->trid);
+	}
+	if (wanted <= has)
+		return 0;
+	engine_error(td,
+		     "'%s' has %u I/O queues, and the jobs that run at once want %u: lower numjobs",
+		     f->file_name, has, wanted);
+	return -1;
+}
+
 static int setup_file(struct thread_data *td, struct fio_file *f)
 {
+	const struct nvme_options *o = td->eo;
+	struct ns_format format;
 	struct plx_nvme_trid trid;
 	struct shared_ctrlr *c;
 	struct plx_nvme_ns *ns;
+	unsigned most;
 
 	if (file_trid(td, f, &trid))
 		return -1;
-	c = shared_attach(td, &trid, td->eo);
-	if (!c)
+	c = shared_attach(td, &trid, o);
+	ns = c ? file_ns(td, f, c->ctrlr, trid.nsid) : NULL;
+	if (!ns)
 		return -1;
-	ns = file_ns(td, f, c->ctrlr, trid.nsid);
-	return ns ? file_is(td, f, plx_nvme_ns_blocks(ns), plx_nvme_ns_xfer_block_size(ns)) : -1;
+	most = plx_nvme_ctrlr_max_queue_size(c->ctrlr) - 1;
+	if (td->o.iodepth > most) {
+		engine_error(td,
+			     "iodepth=%u is more than the %u commands that a queue of '%s' can "
+			     "hold: lower it, or use more jobs",
+			     td->o.iodepth, most, f->file_name);
+		return -1;
+	}
+	ns_format_init(&format, ns, o);
+	if (check_format(td, f, ns, &format) || (!c->thread && check_queues(td, f, c)))
+		return -1;
+	return file_is(td, f, plx_nvme_ns_blocks(ns), format.block);
 }
 
 static int nvme_setup(struct thread_data *td)
@@ -224,7 +418,7 @@ static int nvme_setup(struct thread_data *td)
 	struct fio_file *f;
 	unsigned i;
 
-	if (engine_check(td) || nvme_options_check(o) ||
+	if (engine_check(td) || nvme_options_check(td) ||
 	    shared_start(td, o->mem_size_mb ? (size_t)o->mem_size_mb : memory_wanted(),
 			 o->log_flags))
 		return 1;
@@ -233,6 +427,8 @@ static int nvme_setup(struct thread_data *td)
 		if (setup_file(td, f))
 			return 1;
 	}
+	o->set_up = true;
+	shared_job_begin();
 	return 0;
 }
 
@@ -251,14 +447,21 @@ static int poll_admin(void *arg)
 	return done;
 }
 
+/* What is in flight, after an error, is called back */
+static void destroy_qpairs(struct nvme_job *job)
+{
+	for (unsigned i = 0; i < job->nlanes; i++) {
+		if (job->lanes[i].qp)
+			plx_nvme_qpair_destroy(job->lanes[i].qp);
+		job->lanes[i].qp = NULL;
+	}
+}
+
 static void job_free(struct nvme_job *job)
 {
 	struct plx_thread *before = plx_thread_enter(job->thread);
 
-	for (unsigned i = 0; i < job->nlanes; i++) {
-		if (job->lanes[i].qp)
-			plx_nvme_qpair_destroy(job->lanes[i].qp);
-	}
+	destroy_qpairs(job);
 	plx_poller_destroy(job->admin);
 	for (unsigned i = 0; i < job->nlanes; i++) {
 		if (job->own[i])
@@ -267,119 +470,148 @@ static void job_free(struct nvme_job *job)
 	plx_thread_enter(before);
 	if (job->thread)
 		plx_thread_destroy(job->thread);
+	plx_dma_free(job->ranges);
+	plx_dma_free(job->md);
+	free(job->iovs);
+	free(job->reqs);
 	free(job->own);
 	free(job->lanes);
-	free(job->events);
+	free(job->events.list);
 	free(job);
 }
 
 static int open_lane(struct thread_data *td, struct nvme_job *job, struct nvme_lane *l,
-		     const struct fio_file *f)
+		     const struct fio_file *f, const struct plx_nvme_trid *trid,
+		     struct shared_ctrlr *c)
 {
-	const struct nvme_options *o = job->o;
+	struct plx_nvme_ctrlr *ctrlr = c->ctrlr;
 	struct plx_nvme_qpair_opts opts;
-	struct plx_nvme_ctrlr *ctrlr;
-	struct plx_nvme_trid trid;
-	struct shared_ctrlr *c;
 
-	if (file_trid(td, f, &trid))
-		return -1;
-	c = shared_attach(td, &trid, o);
-	if (!c)
-		return -1;
-	ctrlr = c->ctrlr;
 	if (c->thread) {
-		ctrlr = shared_own_ctrlr(td, c, job->thread, o);
+		ctrlr = shared_own_ctrlr(td, c, job->thread, job->o);
 		job->own[l - job->lanes] = ctrlr;
 		if (!ctrlr)
 			return -1;
 	}
-	l->ns = file_ns(td, f, ctrlr, trid.nsid);
+	l->ns = file_ns(td, f, ctrlr, trid->nsid);
 	if (!l->ns)
 		return -1;
-	l->shift = (uint32_t)__builtin_ctz(plx_nvme_ns_xfer_block_size(l->ns));
-	l->separate_md = plx_nvme_ns_md_size(l->ns) && !plx_nvme_ns_md_extended(l->ns);
-	l->plain = !o->enable_sgl && !plx_nvme_ns_md_size(l->ns);
-	if (td->o.iodepth > plx_nvme_ctrlr_max_queue_size(ctrlr) - 1) {
-		engine_error(td,
-			     "iodepth=%u is more than the %u commands a queue of '%s' can "
-			     "hold: lower it, or use more jobs",
-			     td->o.iodepth, plx_nvme_ctrlr_max_queue_size(ctrlr) - 1, f->file_name);
-		return -1;
-	}
+	ns_format_init(&l->format, l->ns, job->o);
+	l->shift = l->format.shift;
+	l->plain = !job->o->enable_sgl && !plx_nvme_ns_md_size(l->ns) && l->shift;
 	plx_nvme_qpair_opts_init(&opts);
 	if (td->o.iodepth + 1 > 256)
 		opts.queue_size = td->o.iodepth + 1;
 	l->qp = plx_nvme_qpair_create(ctrlr, &opts);
 	if (!l->qp) {
 		engine_error(td, "no queue pair of '%s': %s", f->file_name,
-			     errno == ENOSPC ? "it has no more of them: lower numjobs"
-					     : strerror(errno));
+			     errno == ENOSPC   ? "it has no more of them: lower numjobs"
+			     : errno == ENOMEM ? "out of memory: set mem_size_mb"
+					       : strerror(errno));
 		return -1;
 	}
-	if (o->print_qid_mappings)
-		log_info("spdk: job %d (%s): '%s' is on queue pair %u\n", td->thread_number,
-			 td->o.name, f->file_name, plx_nvme_qpair_id(l->qp));
+	if (job->o->print_qid_mappings)
+		log_info("%s: job %d (%s): '%s' is on queue pair %u\n", td->io_ops->name,
+			 td->thread_number, td->o.name, f->file_name, plx_nvme_qpair_id(l->qp));
 	return 0;
 }
 
-static int job_inline(struct thread_data *td, struct nvme_job *job)
+/* The loop in which inline controllers run */
+static int job_thread(struct thread_data *td, struct nvme_job *job)
 {
-	struct plx_nvme_trid trid;
+	if (job->thread)
+		return 0;
+	job->thread = plx_thread_create(td->o.name ? td->o.name : "fio");
+	if (!job->thread)
+		return -1;
+	plx_thread_enter(job->thread);
+	job->admin = plx_poller_create(poll_admin, job, 1000);
+	return job->admin ? 0 : -1;
+}
+
+static int open_lanes(struct thread_data *td, struct nvme_job *job)
+{
 	struct fio_file *f;
 	unsigned i;
 
 	for_each_file(td, f, i)
 	{
+		struct nvme_lane *l = &job->lanes[i];
+		struct plx_nvme_trid trid;
 		struct shared_ctrlr *c;
 
 		if (file_trid(td, f, &trid))
 			return -1;
-		c = shared_attach(td, &trid, job->o);
+		c = shared_find(&trid);
 		if (!c)
 			return -1;
-		if (!c->thread || job->thread)
-			continue;
-		job->thread = plx_thread_create(td->o.name ? td->o.name : "fio");
-		if (!job->thread)
+		if (c->thread && job_thread(td, job)) {
+			engine_error(td, "out of memory");
 			return -1;
-		plx_thread_enter(job->thread);
-		job->admin = plx_poller_create(poll_admin, job, 1000);
-		if (!job->admin)
+		}
+		job->nlanes++;
+		if (open_lane(td, job, l, f, &trid, c))
 			return -1;
+		FILE_SET_ENG_DATA(f, l);
+	}
+	return 0;
+}
+
+static size_t md_bytes(const struct nvme_job *job)
+{
+	for (unsigned i = 0; i < job->nlanes; i++) {
+		if (job->lanes[i].format.separate_md)
+			return ((size_t)job->o->md_per_io_size + 63) & ~(size_t)63;
+	}
+	return 0;
+}
+
+/* What the I/Os need beside fio's buffers */
+static int job_memory(struct thread_data *td, struct nvme_job *job)
+{
+	size_t n = td->o.iodepth, md = md_bytes(job), piece = (size_t)job->o->sge_size;
+	size_t cnt = job->o->enable_sgl ? td_max_bs(td) / piece + 1 : 0;
+
+	job->reqs = calloc(n, sizeof *job->reqs);
+	job->ranges = plx_dma_zalloc(n * sizeof *job->ranges, 0, PLX_NUMA_ANY);
+	job->md = md ? plx_dma_zalloc(n * md, 0, PLX_NUMA_ANY) : NULL;
+	job->iovs = cnt ? calloc(n * cnt, sizeof *job->iovs) : NULL;
+	if (!job->reqs || !job->ranges || (md && !job->md) || (cnt && !job->iovs))
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		job->reqs[i] = (struct nvme_req){
+			.job = job,
+			.range = &job->ranges[i],
+			.md = md ? (char *)job->md + i * md : NULL,
+			.iov = cnt ? &job->iovs[i * cnt] : NULL,
+		};
 	}
 	return 0;
 }
 
 static int nvme_init(struct thread_data *td)
 {
-	struct nvme_job *job = calloc(1, sizeof *job);
-	struct fio_file *f;
-	unsigned i;
+	struct nvme_job *job;
 	int rc = -1;
 
+	if (engine_check(td)) /* create_serialize=0: there has been no setup() */
+		return 1;
+	shared_job_run();
+	job = calloc(1, sizeof *job);
 	if (job) {
 		job->o = td->eo;
-		job->events = calloc(td->o.iodepth, sizeof(*job->events));
 		job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
 		job->own = calloc(td->o.nr_files, sizeof(struct plx_nvme_ctrlr *));
 	}
-	if (!job || !job->events || !job->lanes || !job->own) {
+	if (!job || !job->lanes || !job->own || events_init(td, &job->events)) {
 		engine_error(td, "out of memory");
-		goto out;
+	} else {
+		rc = open_lanes(td, job);
+		if (!rc && job_memory(td, job)) {
+			engine_error(td, "out of memory: lower iodepth, or set mem_size_mb");
+			rc = -1;
+		}
 	}
-	rc = job_inline(td, job);
-	for_each_file(td, f, i)
-	{
-		struct nvme_lane *l = &job->lanes[job->nlanes];
-
-		if (rc)
-			break;
-		job->nlanes++;
-		rc = open_lane(td, job, l, f);
-		FILE_SET_ENG_DATA(f, l);
-	}
-out:
 	if (rc && job)
 		job_free(job);
 	else
@@ -389,49 +621,29 @@ out:
 
 static void nvme_cleanup(struct thread_data *td)
 {
+	const struct nvme_options *o = td->eo;
+
 	if (td->io_ops_data)
 		job_free(td->io_ops_data);
 	td->io_ops_data = NULL;
+	if (o->set_up)
+		shared_job_end();
 }
 
-/* ---- memory ---- */
-
-static void nvme_io_u_free(struct thread_data *td, struct io_u *u)
+/* fio frees its buffers before it calls cleanup() */
+static void nvme_iomem_free(struct thread_data *td)
 {
-	struct nvme_req *r = u->engine_data;
-
-	if (!r)
-		return;
-	plx_dma_free(r->range);
-	plx_dma_free(r->md);
-	free(r->iov);
-	free(r);
-	u->engine_data = NULL;
+	if (td->io_ops_data)
+		destroy_qpairs(td->io_ops_data);
+	engine_iomem_free(td);
 }
 
 static int nvme_io_u_init(struct thread_data *td, struct io_u *u)
 {
 	struct nvme_job *job = td->io_ops_data;
-	const struct nvme_options *o = td->eo;
-	struct nvme_req *r = calloc(1, sizeof *r);
 
-	u->engine_data = r;
-	if (!r)
-		return 1;
-	r->io_u = u;
-	r->job = job;
-	if (td_trim(td))
-		r->range = plx_dma_zalloc(sizeof *r->range, 0, PLX_NUMA_ANY);
-	if (o->md_per_io_size)
-		r->md = plx_dma_zalloc((size_t)o->md_per_io_size, 0, PLX_NUMA_ANY);
-	if (o->enable_sgl)
-		r->iov = calloc(td_max_bs(td) / (unsigned)o->sge_size + 1, sizeof *r->iov);
-	if ((td_trim(td) && !r->range) || (o->md_per_io_size && !r->md) ||
-	    (o->enable_sgl && !r->iov)) {
-		engine_error(td, "out of memory: lower iodepth, or set mem_size_mb");
-		nvme_io_u_free(td, u);
-		return 1;
-	}
+	job->reqs[u->index].io_u = u;
+	u->engine_data = &job->reqs[u->index];
 	return 0;
 }
 
@@ -442,8 +654,8 @@ static int nvme_io_u_init(struct thread_data *td, struct io_u *u)
 		ENGINE_COMMON(engine_name),                                                        \
 			.setup = nvme_setup, .init = nvme_init, .queue = nvme_queue,               \
 			.getevents = nvme_getevents, .event = nvme_event, .cleanup = nvme_cleanup, \
-			.io_u_init = nvme_io_u_init, .io_u_free = nvme_io_u_free,                  \
-			.options = nvme_option_table,                                              \
+			.errdetails = nvme_errdetails, .io_u_init = nvme_io_u_init,                \
+			.iomem_free = nvme_iomem_free, .options = nvme_option_table,               \
 			.option_struct_size = sizeof(struct nvme_options),                         \
 	}
 
@@ -461,12 +673,12 @@ void get_ioengine(struct ioengine_ops **ops)
 /* With LD_PRELOAD the engines are known by name */
 static void fio_init nvme_register(void)
 {
-	register_ioengine(&engine_spdk);
-	register_ioengine(&engine_pollux);
+	engine_register(&engine_spdk);
+	engine_register(&engine_pollux);
 }
 
 static void fio_exit nvme_unregister(void)
 {
-	unregister_ioengine(&engine_spdk);
-	unregister_ioengine(&engine_pollux);
+	engine_unregister(&engine_spdk);
+	engine_unregister(&engine_pollux);
 }

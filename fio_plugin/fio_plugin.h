@@ -18,6 +18,15 @@
 #include <fio.h>
 #include <optgroup.h>
 
+/* LD_PRELOAD loads the engines into every program on the way to fio (taskset, nice), and these are
+ * not there */
+#pragma weak register_ioengine
+#pragma weak unregister_ioengine
+#pragma weak fio_version_string
+#pragma weak segments
+#pragma weak thread_number
+#pragma weak is_backend
+
 #include <pollux/nvme.h>
 #include <pollux/nvmf.h>
 #include <pollux/thread.h>
@@ -47,6 +56,7 @@ struct nvme_options {
 	int enable_wrr, arbitration_burst, low_weight, medium_weight, high_weight, wrr_priority;
 	char *virtual_spec;
 	unsigned int rw_flags; /* PLX_NVME_RW_PRCHK_*, from @pi_chk */
+	bool set_up; /* setup() has been there */
 };
 
 /** struct bdev_options - of a job with the engine "spdk_bdev" */
@@ -61,6 +71,7 @@ struct bdev_options {
 	int zone_append;
 	char *env_context;
 	char *spdk_rpc_listen_addr;
+	bool set_up; /* setup() has been there */
 };
 
 extern struct fio_option nvme_option_table[];
@@ -70,10 +81,11 @@ extern struct fio_option bdev_option_table[];
  * nvme_options_check - what cannot be carried out is refused before anything is opened
  * Return: 0; -1 after one line on fio's error stream
  */
-int nvme_options_check(struct nvme_options *o);
-int bdev_options_check(const struct bdev_options *o);
+int nvme_options_check(const struct thread_data *td);
+int bdev_options_check(const struct thread_data *td);
 
-/** engine_error - one line on fio's error stream, begun with the engine's name */
+/** engine_error - one line on fio's error stream, begun with the engine's name; once, when several
+ *  jobs say the same one after the other */
 void engine_error(const struct thread_data *td, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -82,6 +94,14 @@ void engine_error(const struct thread_data *td, const char *fmt, ...)
 /** shared_start - the environment and the application thread, once per process. Return: 0; -1 after
  *  a line */
 int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags);
+/**
+ * shared_job_begin - a job has been set up: what is shared stays until its shared_job_end()
+ * shared_job_run - its thread is at work
+ * shared_job_end - with the last job all that is shared goes: fio's server ends without exit()
+ */
+void shared_job_begin(void);
+void shared_job_run(void);
+void shared_job_end(void);
 /** shared_call - run @fn(@arg) in the application thread, which owns what belongs to no job, and
  *  wait */
 void shared_call(void (*fn)(void *arg), void *arg);
@@ -97,12 +117,19 @@ struct shared_ctrlr {
 	struct plx_thread *thread; /* VIRTUAL inline: the loop in which @ctrlr was made */
 	struct plx_reactor *reactor; /* VIRTUAL on a core of its own */
 	unsigned made; /* controllers of @device, for their names */
+	/* "" for the defaults; of the options of the job that was first */
+	char *virtual_spec;
+	int enable_sgl; /* of its options, too */
 	struct shared_ctrlr *next;
 };
 
+/** shared_find - the controller of @trid, when it is connected; NULL */
+struct shared_ctrlr *shared_find(const struct plx_nvme_trid *trid);
+/** shared_same - both name the same controller */
+bool shared_same(const struct plx_nvme_trid *a, const struct plx_nvme_trid *b);
 /**
  * shared_attach - the controller of @trid, connected when first asked for (setup)
- * Return: NULL after a line
+ * Return: NULL after a line, or when fio was told to end
  */
 struct shared_ctrlr *shared_attach(const struct thread_data *td, const struct plx_nvme_trid *trid,
 				   const struct nvme_options *o);
@@ -117,6 +144,54 @@ void shared_give_back(struct plx_nvme_ctrlr *ctrlr);
 
 /* ---- job.c ---- */
 
+/** struct job_events - I/Os of a job that are done and that fio has not taken; at most its iodepth
+ */
+struct job_events {
+	struct io_u **list;
+	unsigned n;
+	unsigned taken; /* of them, with the last getevents(): fio has been through them by the next
+			 * queue() or getevents() */
+	bool all; /* fio takes all there are: the user has set no iodepth_batch_complete_max */
+};
+
+static inline void events_add(struct job_events *e, struct io_u *u)
+{
+	e->list[e->n++] = u;
+}
+
+static inline void events_drop_taken(struct job_events *e)
+{
+	e->n -= e->taken;
+	if (plx_unlikely(e->n))
+		memmove(e->list, e->list + e->taken, e->n * sizeof(struct io_u *));
+	e->taken = 0;
+}
+
+static inline int events_take(struct job_events *e, unsigned max)
+{
+	e->taken = e->all || e->n < max ? e->n : max;
+	return (int)e->taken;
+}
+
+/** events_init - Return: 0; -1 out of memory. Free @e->list */
+int events_init(struct thread_data *td, struct job_events *e);
+
+/** struct io_result - why an I/O failed, for fio's message about it */
+struct io_result {
+	uint16_t status; /* NVMe's; 0: @error */
+	int error; /* errno of a submission that was refused */
+};
+
+/**
+ * io_fail - fio is to report @u as failed, as @r says, and as one of the job's next events
+ *
+ * Not as the result of queue(): fio's handling of errors (continue_on_error) is that of events.
+ * Return: what queue() returns then
+ */
+enum fio_q_status io_fail(struct job_events *e, struct io_u *u, struct io_result *r, int error);
+/** io_explain - @r in words, to be freed */
+char *io_explain(const struct io_result *r);
+
 /** engine_check - what fio must have been told, whatever the engine. Return: 0; -1 after a line */
 int engine_check(const struct thread_data *td);
 /** memory_wanted - MiB for the buffers of all jobs, rings and tables */
@@ -127,19 +202,33 @@ size_t memory_wanted(void);
  * Return: 0; -1 after a line
  */
 int file_is(struct thread_data *td, struct fio_file *f, uint64_t blocks, uint32_t block);
+/** block_shift - log2 of @block; 0 when it is no power of two */
+static inline uint32_t block_shift(uint32_t block)
+{
+	return block & (block - 1) ? 0 : (uint32_t)__builtin_ctz(block);
+}
 /** past_time - @t has gone by since @start */
 bool past_time(const struct timespec *start, const struct timespec *t);
 
 int engine_iomem_alloc(struct thread_data *td, size_t size);
 void engine_iomem_free(struct thread_data *td);
+int engine_post_init(struct thread_data *td);
 int engine_file_nothing(struct thread_data *td, struct fio_file *f);
+/** engine_register - make @ops known to fio; where fio is another version than the one of the
+ *  headers, it is told so and refuses them */
+void engine_register(struct ioengine_ops *ops);
+void engine_unregister(struct ioengine_ops *ops);
 
-/* DISKLESSIO: fio makes no directories out of what looks like a path */
+/*
+ * DISKLESSIO: fio makes no directories out of what looks like a path. NO_OFFLOAD: a job's I/O stays
+ * in its thread, which owns its queues.
+ */
 #define ENGINE_COMMON(engine_name)                                                                 \
 	.name = engine_name, .version = FIO_IOOPS_VERSION,                                         \
-	.flags = FIO_RAWIO | FIO_NOEXTEND | FIO_NODISKUTIL | FIO_MEMALIGN | FIO_DISKLESSIO,        \
+	.flags = FIO_RAWIO | FIO_NOEXTEND | FIO_NODISKUTIL | FIO_MEMALIGN | FIO_DISKLESSIO |       \
+		 FIO_NO_OFFLOAD,                                                                   \
 	.open_file = engine_file_nothing, .close_file = engine_file_nothing,                       \
 	.invalidate = engine_file_nothing, .iomem_alloc = engine_iomem_alloc,                      \
-	.iomem_free = engine_iomem_free
+	.post_init = engine_post_init
 
 #endif

@@ -111,19 +111,19 @@ struct refusal {
 	const char *why;
 };
 
-static int refuse(const char *engine, const struct refusal *r, size_t n)
+static int refuse(const struct thread_data *td, const struct refusal *r, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (!r[i].asked)
 			continue;
-		log_err("%s: %s: %s: leave it out\n", engine, r[i].option, r[i].why);
+		engine_error(td, "%s: %s: leave it out", r[i].option, r[i].why);
 		return -1;
 	}
 	return 0;
 }
 
 /* "GUARD|REFTAG|APPTAG" */
-static int parse_checks(struct nvme_options *o)
+static int parse_checks(const struct thread_data *td, struct nvme_options *o)
 {
 	static const struct {
 		const char *word;
@@ -143,8 +143,8 @@ static int parse_checks(struct nvme_options *o)
 		       (strlen(checks[i].word) != len || strncmp(checks[i].word, p, len)))
 			i++;
 		if (i == PLX_ARRAY_SIZE(checks)) {
-			log_err("spdk: pi_chk=%s: use GUARD, REFTAG, APPTAG, joined by |\n",
-				o->pi_chk);
+			engine_error(td, "pi_chk=%s: use GUARD, REFTAG, APPTAG, joined by |",
+				     o->pi_chk);
 			return -1;
 		}
 		o->rw_flags |= checks[i].flag;
@@ -153,8 +153,9 @@ static int parse_checks(struct nvme_options *o)
 	return 0;
 }
 
-int nvme_options_check(struct nvme_options *o)
+int nvme_options_check(const struct thread_data *td)
 {
+	struct nvme_options *o = td->eo;
 	const struct refusal r[] = {
 		{ "shm_id", o->shm_id >= 0, "controllers cannot be shared with other processes" },
 		{ "disable_pcie_sgl_merge", o->disable_pcie_sgl_merge,
@@ -175,11 +176,19 @@ int nvme_options_check(struct nvme_options *o)
 		{ "wrr_priority", o->wrr_priority, "it goes with enable_wrr" },
 	};
 
-	return refuse("spdk", r, PLX_ARRAY_SIZE(r)) ? -1 : parse_checks(o);
+	if (refuse(td, r, PLX_ARRAY_SIZE(r)))
+		return -1;
+	if (o->sge_size % 4) {
+		engine_error(td, "sge_size=%d: pieces are whole dwords: use a multiple of 4",
+			     o->sge_size);
+		return -1;
+	}
+	return parse_checks(td, o);
 }
 
-int bdev_options_check(const struct bdev_options *o)
+int bdev_options_check(const struct thread_data *td)
 {
+	const struct bdev_options *o = td->eo;
 	const struct refusal r[] = {
 		{ "spdk_conf", o->spdk_conf,
 		  "the INI format is gone, write JSON (spdk_json_conf)" },
@@ -188,10 +197,10 @@ int bdev_options_check(const struct bdev_options *o)
 		{ "env_context", o->env_context, "options of DPDK cannot be passed on" },
 	};
 
-	if (refuse("spdk_bdev", r, PLX_ARRAY_SIZE(r)))
+	if (refuse(td, r, PLX_ARRAY_SIZE(r)))
 		return -1;
 	if (o->spdk_json_conf)
 		return 0;
-	log_err("spdk_bdev: no bdevs: name a JSON configuration with spdk_json_conf\n");
+	engine_error(td, "no bdevs: name a JSON configuration with spdk_json_conf");
 	return -1;
 }

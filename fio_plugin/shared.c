@@ -10,6 +10,7 @@
 #include "fio_plugin/fio_plugin.h"
 #include <core/rpc.h>
 #include <core/tool.h>
+#include <driver/pcie_backend.h>
 #include <errno.h>
 #include <pollux/bdev.h>
 #include <pthread.h>
@@ -22,15 +23,18 @@
 #define CARETAKER_NS 1000000
 
 static struct {
-	pthread_mutex_t lock; /* of the list, and of controllers that join it */
-	struct shared_ctrlr *ctrlrs;
-	bool started;
+	pthread_mutex_t lock; /* of devices whose controllers come and go, and of @said */
+	struct shared_ctrlr *_Atomic ctrlrs; /* grows at its head, in setup alone */
+	bool started, failed;
+	_Atomic unsigned jobs; /* that were set up and have not ended */
+	_Atomic unsigned running; /* of them, those with a thread */
+	char said[512];
 	_Atomic bool stop;
-	bool cared_for;
 	struct plx_thread *app;
 	struct plx_rpc_server *rpc;
 	struct plx_poller *rpc_poller;
 	char *config; /* file that was loaded; NULL: none yet */
+	bool config_failed;
 	pthread_t caretaker;
 } shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -42,7 +46,11 @@ void engine_error(const struct thread_data *td, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	log_err("%s: %s\n", td->io_ops->name, text);
+	pthread_mutex_lock(&shared.lock);
+	if (strcmp(text, shared.said))
+		log_err("%s: %s\n", td->io_ops->name, text);
+	memcpy(shared.said, text, sizeof text);
+	pthread_mutex_unlock(&shared.lock);
 }
 
 /* ---- the end ---- */
@@ -58,6 +66,7 @@ static void ctrlr_free(struct shared_ctrlr *c)
 	plx_reactor_stop(c->reactor);
 	if (c->thread)
 		plx_thread_destroy(c->thread);
+	free(c->virtual_spec);
 	free(c);
 }
 
@@ -83,12 +92,18 @@ static void end_config(void *arg)
 
 static void shared_end(void)
 {
+	if (!shared.started)
+		return;
 	if (shared.config)
 		shared_call(end_config, NULL);
+	/* a job that hangs, and that fio has given up, still uses the rest */
+	if (atomic_load(&shared.running))
+		return;
+	shared.started = false;
 	free(shared.config);
+	shared.config = NULL;
 	atomic_store(&shared.stop, true);
-	if (shared.cared_for)
-		pthread_join(shared.caretaker, NULL);
+	pthread_join(shared.caretaker, NULL);
 	while (shared.ctrlrs) {
 		struct shared_ctrlr *c = shared.ctrlrs;
 
@@ -99,6 +114,23 @@ static void shared_end(void)
 	plx_env_fini();
 }
 
+void shared_job_begin(void)
+{
+	atomic_fetch_add(&shared.jobs, 1);
+}
+
+void shared_job_run(void)
+{
+	atomic_fetch_add(&shared.running, 1);
+}
+
+void shared_job_end(void)
+{
+	atomic_fetch_sub(&shared.running, 1);
+	if (atomic_fetch_sub(&shared.jobs, 1) == 1)
+		shared_end();
+}
+
 /* ---- the caretaker ---- */
 
 static void *caretaker_main(void *arg)
@@ -107,12 +139,10 @@ static void *caretaker_main(void *arg)
 
 	plx_thread_enter(shared.app);
 	while (!atomic_load(&shared.stop)) {
-		pthread_mutex_lock(&shared.lock);
 		for (struct shared_ctrlr *c = shared.ctrlrs; c; c = c->next) {
 			if (!c->thread)
 				plx_nvme_ctrlr_poll(c->ctrlr);
 		}
-		pthread_mutex_unlock(&shared.lock);
 		plx_thread_poll(shared.app);
 		nanosleep(&tick, NULL);
 	}
@@ -125,53 +155,68 @@ void shared_call(void (*fn)(void *arg), void *arg)
 	plx_thread_call(shared.app, fn, arg, false);
 }
 
-static int show_logs(const struct thread_data *td, const char *flags)
+/* A component that has said nothing yet is none that is unknown */
+static void show_logs(const char *flags)
 {
 	char *copy = flags ? strdup(flags) : NULL, *rest = copy, *flag;
-	int rc = 0;
 
-	while (!rc && (flag = strsep(&rest, ","))) {
-		rc = plx_log_set_level(flag, PLX_LOG_DEBUG);
-		if (rc)
-			engine_error(td, "log_flags=%s: no component '%s'", flags, flag);
-	}
+	while ((flag = strsep(&rest, ",")))
+		plx_log_set_level(flag, PLX_LOG_DEBUG);
 	free(copy);
-	return rc;
 }
 
-int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags)
+static int start_caretaker(const struct thread_data *td)
 {
-	struct plx_env_opts opts;
 	sigset_t all, before;
 	int rc;
 
-	if (shared.started)
-		return show_logs(td, log_flags);
-	plx_env_opts_init(&opts);
-	opts.name = td->io_ops->name;
-	opts.mem_mb = mem_mb;
-	opts.pci = true;
-	opts.log_level = PLX_LOG_WARN;
-	if (plx_tool_env_init(&opts, "or lower iodepth, bs or numjobs, or set mem_size_mb"))
-		return -1;
 	shared.app = plx_thread_create("fio");
 	if (!shared.app) {
 		engine_error(td, "out of memory");
-		plx_env_fini();
 		return -1;
 	}
-	shared.started = true;
-	atexit(shared_end);
+	atomic_store(&shared.stop, false);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&shared.caretaker, NULL, caretaker_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc) {
 		engine_error(td, "cannot start a thread: %s", strerror(rc));
+		plx_thread_destroy(shared.app);
+	}
+	return rc ? -1 : 0;
+}
+
+int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags)
+{
+	static bool registered;
+	struct plx_env_opts opts;
+
+	if (shared.started || shared.failed) {
+		show_logs(log_flags);
+		return shared.failed ? -1 : 0;
+	}
+	plx_env_opts_init(&opts);
+	opts.name = td->io_ops->name;
+	opts.mem_mb = mem_mb;
+	opts.pci = true;
+	opts.log_level = PLX_LOG_WARN;
+	/* said once: the other jobs fail for the same reason */
+	shared.failed = plx_tool_env_init(&opts, "or lower iodepth, bs or numjobs, or set "
+						 "mem_size_mb (spdk_mem)") != PLX_EXIT_OK;
+	if (shared.failed)
+		return -1;
+	if (start_caretaker(td)) {
+		shared.failed = true;
+		plx_env_fini();
 		return -1;
 	}
-	shared.cared_for = true;
-	return show_logs(td, log_flags);
+	shared.started = true;
+	if (!registered)
+		atexit(shared_end);
+	registered = true;
+	show_logs(log_flags);
+	return 0;
 }
 
 /* ---- configuration ---- */
@@ -233,6 +278,8 @@ int shared_configure(const struct thread_data *td, const struct bdev_options *o)
 	struct config_load load = { .td = td, .o = o };
 
 	if (shared.config) {
+		if (shared.config_failed)
+			return -1;
 		if (!strcmp(shared.config, o->spdk_json_conf))
 			return 0;
 		engine_error(td,
@@ -245,6 +292,7 @@ int shared_configure(const struct thread_data *td, const struct bdev_options *o)
 	if (!shared.config)
 		return -1;
 	shared_call(load_config, &load);
+	shared.config_failed = load.rc;
 	return load.rc ? -1 : 0;
 }
 
@@ -259,28 +307,45 @@ static void ctrlr_options(struct plx_nvme_ctrlr_opts *opts, const struct nvme_op
 		snprintf(opts->hostnqn, sizeof opts->hostnqn, "%s", o->hostnqn);
 }
 
+static void name_transports(char *buf, size_t len)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (enum plx_nvme_trtype t = 0; t < PLX_NVME_TR_MAX && n < len; t++) {
+		if (plx_nvme_find_backend(t))
+			n += (size_t)snprintf(buf + n, len - n, " %s", plx_nvme_trtype_name(t));
+	}
+}
+
 static struct plx_nvme_ctrlr *attach(const struct thread_data *td, const struct plx_nvme_trid *trid,
 				     const struct nvme_options *o)
 {
 	struct plx_nvme_ctrlr_opts opts;
 	struct plx_nvme_ctrlr *c;
-	char name[300];
+	char name[300], has[64];
 
 	ctrlr_options(&opts, o);
+	plx_nvme_trid_format(trid, name, sizeof name);
+	if (!plx_nvme_find_backend(trid->trtype)) {
+		name_transports(has, sizeof has);
+		engine_error(td, "'%s': this build has no transport %s: it has%s", name,
+			     plx_nvme_trtype_name(trid->trtype), has);
+		return NULL;
+	}
 	c = plx_nvme_connect(trid, &opts);
-	if (c)
-		return c;
-	engine_error(td, "cannot attach '%s': %s", plx_nvme_trid_format(trid, name, sizeof name),
-		     errno == EPROTONOSUPPORT ? "this build has no such transport"
-					      : strerror(errno));
-	return NULL;
+	/* the driver has said the rest, but not to a client of fio's server */
+	if (!c && errno == ENOMEM)
+		engine_error(td, "no memory to attach '%s': set mem_size_mb", name);
+	else if (!c && is_backend)
+		engine_error(td, "cannot attach '%s': %s", name, strerror(errno));
+	return c;
 }
 
 /* The device in this process: on a core of its own where the text says so, else inline */
-static int virtual_create(const struct thread_data *td, struct shared_ctrlr *c,
-			  const struct nvme_options *o)
+static int virtual_create(const struct thread_data *td, struct shared_ctrlr *c)
 {
-	const char *spec = o->virtual_spec ? o->virtual_spec : "";
+	const char *spec = c->virtual_spec;
 	int core = plx_nvmf_device_spec_core(spec);
 	char err[256];
 	int rc;
@@ -301,37 +366,73 @@ static int virtual_create(const struct thread_data *td, struct shared_ctrlr *c,
 		return -1;
 	}
 	/* fio's clock runs from the first I/O on: its memory has to be there before */
-	while ((rc = plx_nvmf_device_ready(c->device)) == -EAGAIN)
+	while ((rc = plx_nvmf_device_ready(c->device)) == -EAGAIN && !td->terminate)
 		usleep(1000);
-	if (rc)
+	if (rc && rc != -EAGAIN)
 		engine_error(td, "virtual=%s: its memory is not to be had: %s", spec,
 			     strerror(-rc));
 	return rc ? -1 : 0;
 }
 
-static bool same_ctrlr(const struct plx_nvme_trid *a, const struct plx_nvme_trid *b)
+bool shared_same(const struct plx_nvme_trid *a, const struct plx_nvme_trid *b)
 {
 	return a->trtype == b->trtype && !strcmp(a->traddr, b->traddr) &&
 	       !strcmp(a->trsvcid, b->trsvcid) && !strcmp(a->subnqn, b->subnqn);
 }
 
+struct shared_ctrlr *shared_find(const struct plx_nvme_trid *trid)
+{
+	struct shared_ctrlr *c = shared.ctrlrs;
+
+	while (c && !shared_same(&c->trid, trid))
+		c = c->next;
+	return c;
+}
+
+/* What a controller is like is the same for all jobs that use it */
+static int check_shared(const struct thread_data *td, const struct shared_ctrlr *c,
+			const struct nvme_options *o, const char *spec)
+{
+	if (strcmp(c->virtual_spec, spec))
+		engine_error(td,
+			     "virtual=%s: another job has made '%s' with virtual=%s: give this one "
+			     "another traddr",
+			     spec, c->trid.traddr, c->virtual_spec);
+	else if (c->enable_sgl != o->enable_sgl)
+		engine_error(td,
+			     "enable_sgl=%d: another job uses '%s' with enable_sgl=%d: give "
+			     "both the same",
+			     o->enable_sgl, c->trid.traddr, c->enable_sgl);
+	else
+		return 0;
+	return -1;
+}
+
 struct shared_ctrlr *shared_attach(const struct thread_data *td, const struct plx_nvme_trid *trid,
 				   const struct nvme_options *o)
 {
-	struct shared_ctrlr *c;
+	const char *spec = o->virtual_spec ? o->virtual_spec : "";
+	struct shared_ctrlr *c = shared_find(trid);
 	int rc = 0;
 
-	for (c = shared.ctrlrs; c; c = c->next) {
-		if (same_ctrlr(&c->trid, trid))
-			return c;
+	if (*spec && trid->trtype != PLX_NVME_TR_VIRTUAL) {
+		engine_error(td,
+			     "virtual=%s: it goes with trtype=VIRTUAL, not with %s: leave it out",
+			     spec, plx_nvme_trtype_name(trid->trtype));
+		return NULL;
 	}
+	if (c)
+		return check_shared(td, c, o, spec) ? NULL : c;
 	c = calloc(1, sizeof *c);
 	if (!c)
 		return NULL;
 	c->trid = *trid;
 	c->trid.nsid = 0;
-	if (trid->trtype == PLX_NVME_TR_VIRTUAL)
-		rc = virtual_create(td, c, o);
+	c->enable_sgl = o->enable_sgl;
+	c->virtual_spec = strdup(spec);
+	rc = c->virtual_spec ? 0 : -1;
+	if (!rc && trid->trtype == PLX_NVME_TR_VIRTUAL)
+		rc = virtual_create(td, c);
 	if (!rc)
 		c->ctrlr = attach(td, &c->trid, o);
 	plx_thread_enter(NULL);
@@ -339,10 +440,8 @@ struct shared_ctrlr *shared_attach(const struct thread_data *td, const struct pl
 		ctrlr_free(c);
 		return NULL;
 	}
-	pthread_mutex_lock(&shared.lock);
 	c->next = shared.ctrlrs;
 	shared.ctrlrs = c;
-	pthread_mutex_unlock(&shared.lock);
 	return c;
 }
 
