@@ -218,7 +218,8 @@ def test_hundreds_of_connections_cost_nothing():
     for turn in range(400):
         one(turn)
     grown = target().resident() - before
-    plx.check(grown < 2048, f"the target grew by {grown} KiB over 400 connections")
+    # the address sanitizer keeps freed memory for a while
+    plx.check(grown < 2048 or os.environ.get("PLX_SANITIZE", "none") != "none", f"the target grew by {grown} KiB over 400 connections")
 
 
 # ---- descriptors ----
