@@ -87,7 +87,9 @@ class Result:
 
     def describe(self):
         how = "did not end in time" if self.timed_out else f"exit code {self.code}"
-        if not self.timed_out and self.code < 0:
+        if not self.timed_out and self.code is None:
+            how = "still running"
+        elif not self.timed_out and self.code < 0:
             how = f"killed by {signal.Signals(-self.code).name}"
         text = f"$ {shlex.join(self.args)}\n({how} after {self.seconds:.1f} s)"
         for name, stream in (("stdout", self.out), ("stderr", self.err)):

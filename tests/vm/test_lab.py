@@ -11,7 +11,7 @@ import plx
 
 def boot(*options, script):
     with vm.guest(*options, script=script) as guest:
-        return guest.wait(150)
+        return guest.wait()
 
 
 def test_output_and_exit_status_come_back():
@@ -88,7 +88,7 @@ disk=/dev/$(find_nvme A 1); echo "boot $PLX_VM_BOOT: $(head -c 5 $disk | tr -d '
         process = guest.qemu()
         guest.wait_for("^boot 2")
         plx.equal(guest.qemu(), process, "QEMU's process after the reboot")
-        guest.wait(100).ok().says("^boot 1: \nboot 2: first$")
+        guest.wait().ok().says("^boot 1: \nboot 2: first$")
 
 
 @vm.long

@@ -89,7 +89,7 @@ def target():
 def attempt(tgt, folder, script, *options):
     """a guest with that device, from boot to end"""
     with vm.guest("--vfio-user", folder, *options, script=PRELUDE + script) as guest:
-        r = guest.wait(200)
+        r = guest.wait()
         tgt.alive()
         return r.ok()
 

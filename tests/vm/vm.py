@@ -39,6 +39,8 @@ import plx  # pylint: disable=wrong-import-position
 
 BOOT = plx.SOURCE / "ci/vm/boot"
 IN_GUEST = "PLX_VM_BOOT" in os.environ
+# seconds for a guest: one that is done in 10 needs more than 60 beside other builds
+DEADLINE = 300
 # exit codes of ci/vm/boot
 TIMED_OUT = 124
 NO_STATUS = 125
@@ -69,7 +71,7 @@ def long(case):
     return case
 
 
-def wait_until(condition, what, timeout=30):
+def wait_until(condition, what, timeout=60):
     """waits until condition() returns something true, and returns that"""
     deadline = time.monotonic() + timeout * plx.PATIENCE
     while True:
@@ -91,10 +93,14 @@ class Guest(plx.Running):
     def __init__(self, folder, options, script):
         self.folder = folder
         self.qmp_path = os.path.join(folder, "qmp")
-        super().__init__(BOOT, *options, "--qmp", self.qmp_path, "-c", script, env={"TMPDIR": folder})
+        super().__init__(BOOT, "--deadline", DEADLINE * plx.PATIENCE, *options, "--qmp", self.qmp_path, "-c", script,
+                         env={"TMPDIR": folder})
 
-    def wait_for(self, pattern, timeout=100):  # a boot takes 5 to 20 s, more when others use the processors
+    def wait_for(self, pattern, timeout=DEADLINE):
         return super().wait_for(pattern, timeout)
+
+    def wait(self, timeout=DEADLINE + 20):  # after the guest's own deadline, which says more
+        return super().wait(timeout)
 
     def qmp(self, command, **arguments):
         """one command of QEMU's machine protocol; returns its result"""
@@ -168,6 +174,6 @@ def main_in_guest(*options):
                 "PLX_VM_SHORT": os.environ.get("PLX_VM_SHORT", "")}
     environment = [text for name, value in settings.items() for text in ("--env", f"{name}={value}")]
     with plx.scratch() as folder:
-        done = subprocess.run([BOOT, *options, *environment, "--", "/usr/bin/python3", os.path.abspath(sys.argv[0]),
-                               *sys.argv[1:]], env={**os.environ, "TMPDIR": folder}, check=False)
+        done = subprocess.run([BOOT, "--deadline", str(DEADLINE * plx.PATIENCE), *options, *environment, "--",
+                               "/usr/bin/python3", os.path.abspath(sys.argv[0]), *sys.argv[1:]], env={**os.environ, "TMPDIR": folder}, check=False)
     sys.exit(done.returncode)
