@@ -355,7 +355,9 @@ static int virtual_create(const struct thread_data *td, struct shared_ctrlr *c)
 	else
 		c->thread = plx_thread_create("setup");
 	if (!c->reactor && !c->thread) {
-		engine_error(td, "virtual=%s: core %d: %s", spec, core, strerror(errno));
+		engine_error(td, "virtual=%s: core %d: %s", spec, core,
+			     errno == EINVAL ? "this process may not run there: choose another"
+					     : strerror(errno));
 		return -1;
 	}
 	plx_thread_enter(c->thread);
