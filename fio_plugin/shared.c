@@ -82,35 +82,38 @@ static void delete_bdevs(void)
 	} while (last && !plx_bdev_delete(last->name));
 }
 
-static void end_config(void *arg)
+/* In the caretaker's own turn: a message would come within the method that waits for the last job
+ * to let go of its bdev */
+static void end_rpc(void)
 {
 	plx_poller_destroy(shared.rpc_poller);
-	if (shared.rpc)
-		plx_rpc_server_close(shared.rpc);
-	delete_bdevs();
+	shared.rpc_poller = NULL;
+	plx_rpc_server_close(shared.rpc);
+	shared.rpc = NULL;
 }
 
 static void shared_end(void)
 {
 	if (!shared.started)
 		return;
-	if (shared.config)
-		shared_call(end_config, NULL);
+	shared.started = false;
+	atomic_store(&shared.stop, true);
+	pthread_join(shared.caretaker, NULL);
 	/* a job that hangs, and that fio has given up, still uses the rest */
 	if (atomic_load(&shared.running))
 		return;
-	shared.started = false;
-	free(shared.config);
-	shared.config = NULL;
-	atomic_store(&shared.stop, true);
-	pthread_join(shared.caretaker, NULL);
 	while (shared.ctrlrs) {
 		struct shared_ctrlr *c = shared.ctrlrs;
 
 		shared.ctrlrs = c->next;
 		ctrlr_free(c);
 	}
+	plx_thread_enter(shared.app);
+	delete_bdevs();
+	plx_thread_enter(NULL);
 	plx_thread_destroy(shared.app);
+	free(shared.config);
+	shared.config = NULL;
 	plx_env_fini();
 }
 
@@ -146,6 +149,7 @@ static void *caretaker_main(void *arg)
 		plx_thread_poll(shared.app);
 		nanosleep(&tick, NULL);
 	}
+	end_rpc();
 	plx_thread_enter(NULL);
 	return NULL;
 }
