@@ -185,19 +185,19 @@ static void drop_departed(struct plx_nvmf_vfio_user *v)
 {
 	struct pollfd p = { .fd = v->conn->fd, .events = POLLRDHUP };
 
-	if (poll(&p, 1, 0) != 1)
+	if (!v->conn->closing && poll(&p, 1, 0) != 1)
 		return;
 	vu_conn_drop(v->conn, NULL);
 	conn_close(v->conn);
 }
 
-static void front_accept(struct plx_nvmf_vfio_user *v)
+static int front_accept(struct plx_nvmf_vfio_user *v)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &v->conn };
 	int fd = accept4(v->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0)
-		return;
+		return 0;
 	if (v->conn)
 		drop_departed(v);
 	if (v->conn || v->ndraining >= VU_MAX_DRAIN) {
@@ -208,7 +208,7 @@ static void front_accept(struct plx_nvmf_vfio_user *v)
 			 v->path);
 		v->stats.rejected++;
 		close(fd);
-		return;
+		return 1;
 	}
 	v->conn = conn_create(v, fd);
 	if (!v->conn || epoll_ctl(v->loop->epfd, EPOLL_CTL_ADD, fd, &ev)) {
@@ -218,11 +218,12 @@ static void front_accept(struct plx_nvmf_vfio_user *v)
 			conn_free(v->conn);
 		v->conn = NULL;
 		close(fd);
-		return;
+		return 1;
 	}
 	v->stats.connected = 1;
 	v->stats.connections++;
 	nvmf_log(INFO, "%s: client connected", v->path);
+	return 1;
 }
 
 /* ---- the thread's poller ---- */
@@ -264,6 +265,17 @@ static void loop_set_fast(struct vu_loop *l, bool fast)
 	l->fast = fast;
 }
 
+static int conn_event(struct vu_conn *c, uint32_t events)
+{
+	int done = c->closing ? 0 : vu_rx(c);
+
+	/* what it sent before it left may wait for ever to be read: behind a command that takes its
+	 * time */
+	if (events & (EPOLLHUP | EPOLLERR))
+		vu_conn_drop(c, NULL);
+	return done;
+}
+
 static int loop_tick(void *arg)
 {
 	struct vu_loop *l = arg;
@@ -273,16 +285,17 @@ static int loop_tick(void *arg)
 	struct plx_nvmf_vfio_user *v;
 	bool more = false;
 
-	/* the pointer is that of v->listen_fd or of v->conn: which one tells what it is about */
+	/* the pointer is that of v->listen_fd or of v->conn: which one tells what it is about. The
+	 * client first: the event is not for the one that may take its place */
 	TAILQ_FOREACH(v, &l->fronts, link)
 	{
 		for (int i = 0; i < n; i++) {
-			if (ev[i].data.ptr == &v->conn && v->conn && !v->conn->closing)
-				done += vu_rx(v->conn);
-			else if (ev[i].data.ptr == &v->listen_fd) {
-				front_accept(v);
-				done++;
-			}
+			if (ev[i].data.ptr == &v->conn && v->conn)
+				done += conn_event(v->conn, ev[i].events);
+		}
+		for (int i = 0; i < n; i++) {
+			if (ev[i].data.ptr == &v->listen_fd)
+				done += front_accept(v);
 		}
 		more |= front_step(v);
 	}

@@ -18,15 +18,16 @@
 #include "core/vfio_user.h"
 #include "targets/nvmf/nvmf_internal.h"
 
-#define VU_MAX_FDS     253u /* the kernel's SCM_MAX_FD */
-#define VU_MAX_XFER    VFIO_USER_DEFAULT_MAX_XFER /* what we take in one message */
-#define VU_MAX_MSG     (sizeof(struct vfio_user_hdr) + 32 + VU_MAX_XFER)
-#define VU_MAX_VERSION 16384u /* bytes of a VERSION message's JSON */
-#define VU_TURN_MSGS   64u /* messages of one connection in a turn */
-#define VU_MAX_HELD    64u /* commands kept while one before them takes its time */
-#define VU_MAX_TX      (4u << 20) /* bytes of replies that the client has not taken */
-#define VU_MAX_MAPS    NVMF_MAX_REGIONS
-#define VU_MAX_DRAIN   8u /* dead clients' functions that still drain */
+#define VU_MAX_FDS	  253u /* the kernel's SCM_MAX_FD */
+#define VU_MAX_XFER	  VFIO_USER_DEFAULT_MAX_XFER /* what we take in one message */
+#define VU_MAX_MSG	  (sizeof(struct vfio_user_hdr) + 32 + VU_MAX_XFER)
+#define VU_MAX_VERSION	  16384u /* bytes of a VERSION message's JSON */
+#define VU_TURN_MSGS	  64u /* messages of one connection in a turn */
+#define VU_MAX_HELD	  64u /* commands kept while one before them takes its time */
+#define VU_MAX_HELD_BYTES (1u << 20)
+#define VU_MAX_TX	  (4u << 20) /* bytes of replies that the client has not taken */
+#define VU_MAX_MAPS	  NVMF_MAX_REGIONS
+#define VU_MAX_DRAIN	  8u /* dead clients' functions that still drain */
 
 #define VU_DOORBELLS 0x1000u /* offset in BAR 0 (NVMe over PCIe Transport 1.0c §3.1.2) */
 #define VU_CFG_SIZE  4096u
@@ -58,7 +59,7 @@ struct vu_tx {
 struct vu_map {
 	uint64_t iova, len;
 	uint8_t prot; /* VFIO_USER_DMA_READABLE, WRITEABLE */
-	void *va; /* of @iova; within the mmap() that follows */
+	void *va; /* of @iova; within the mmap() that follows. */
 	void *base;
 	size_t base_len; /* whole pages, which may be large ones */
 	int guard; /* core/fault.h */
@@ -86,7 +87,7 @@ struct vu_conn {
 
 	struct vu_msg *rx;
 	STAILQ_HEAD(, vu_msg) held;
-	uint32_t nheld;
+	uint32_t nheld, held_bytes;
 	STAILQ_HEAD(, vu_tx) tx;
 	uint32_t tx_bytes;
 
@@ -140,7 +141,6 @@ struct plx_nvmf_vfio_user {
 
 /** vu_conn_drop - the client is gone, or broke the protocol (@why, logged): close and drain */
 void vu_conn_drop(struct vu_conn *c, const char *why);
-
 /* ---- vfio_user_msg.c ---- */
 
 /** vu_rx - receive and handle what is there, within bounds. Return: messages */

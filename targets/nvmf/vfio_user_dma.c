@@ -87,10 +87,15 @@ static int file_check(int fd, uint64_t offset, uint64_t len, uint64_t *page)
 	return 0;
 }
 
+static uint32_t dma_prot(const struct vu_map *m)
+{
+	return (m->prot & VFIO_USER_DMA_READABLE ? PROT_READ : 0) |
+	       (m->prot & VFIO_USER_DMA_WRITEABLE ? PROT_WRITE : 0);
+}
+
 static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset)
 {
-	int prot = (m->prot & VFIO_USER_DMA_READABLE ? PROT_READ : 0) |
-		   (m->prot & VFIO_USER_DMA_WRITEABLE ? PROT_WRITE : 0);
+	uint32_t prot = dma_prot(m);
 	uint64_t page = PLX_PAGE_SIZE, skip;
 	int rc = file_check(fd, offset, m->len, &page);
 
@@ -99,7 +104,7 @@ static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset
 	/* a region may begin and end within a large page: a guest's memory has holes of less */
 	skip = offset % page;
 	m->base_len = (skip + m->len + page - 1) / page * page;
-	m->base = mmap(NULL, m->base_len, prot, MAP_SHARED | MAP_NORESERVE, fd,
+	m->base = mmap(NULL, m->base_len, (int)prot, MAP_SHARED | MAP_NORESERVE, fd,
 		       (off_t)(offset - skip));
 	if (m->base == MAP_FAILED) {
 		m->base = NULL;
@@ -109,8 +114,7 @@ static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset
 	/* guests' memory is of no use in a core file, and large */
 	madvise(m->base, m->base_len, MADV_DONTDUMP);
 	m->guard = plx_fault_guard(m->base, m->base_len, &c->faulted);
-	rc = m->guard < 0 ? m->guard
-			  : nvmf_fn_dma_map_prot(&c->fn, m->iova, m->va, m->len, (uint32_t)prot);
+	rc = m->guard < 0 ? m->guard : nvmf_fn_dma_map_prot(&c->fn, m->iova, m->va, m->len, prot);
 	if (rc)
 		map_release(m);
 	return rc;

@@ -35,7 +35,7 @@ void vu_msg_purge(struct vu_conn *c)
 		STAILQ_REMOVE_HEAD(&c->held, link);
 		vu_msg_free(m);
 	}
-	c->nheld = 0;
+	c->nheld = c->held_bytes = 0;
 	while ((t = STAILQ_FIRST(&c->tx))) {
 		STAILQ_REMOVE_HEAD(&c->tx, link);
 		free(t);
@@ -158,6 +158,7 @@ static void handle(struct vu_conn *c, struct vu_msg *m)
 	} else if (c->busy) {
 		STAILQ_INSERT_TAIL(&c->held, m, link);
 		c->nheld++;
+		c->held_bytes += m->len;
 		return;
 	} else {
 		vu_command(c, m);
@@ -172,7 +173,7 @@ int vu_rx(struct vu_conn *c)
 	/* a client that sends more than it reads, or than one command at a time lets us do, waits:
 	 * in its own socket */
 	while (!c->closing && done < (int)VU_TURN_MSGS && c->nheld < VU_MAX_HELD &&
-	       c->tx_bytes < VU_MAX_TX) {
+	       c->held_bytes < VU_MAX_HELD_BYTES && c->tx_bytes < VU_MAX_TX) {
 		struct vu_msg *m = c->rx;
 
 		if (!m) {
@@ -200,6 +201,7 @@ void vu_held_run(struct vu_conn *c)
 	while (!c->closing && !c->busy && (m = STAILQ_FIRST(&c->held))) {
 		STAILQ_REMOVE_HEAD(&c->held, link);
 		c->nheld--;
+		c->held_bytes -= m->len;
 		vu_command(c, m);
 		vu_msg_free(m);
 	}

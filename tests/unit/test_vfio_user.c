@@ -28,19 +28,6 @@ static void stop(void)
 
 TestSuite(vfio_user, .init = start, .fini = stop);
 
-static struct plx_nvmf_vfio_user_stats stats(void)
-{
-	struct plx_nvmf_vfio_user_stats st;
-
-	plx_nvmf_vfio_user_get_stats(s.front, &st);
-	return st;
-}
-
-static bool nobody_connected(void *arg)
-{
-	return !stats().connected;
-}
-
 static int recv_closed(struct peer *q)
 {
 	int rc;
@@ -107,15 +94,15 @@ Test(vfio_user, socket_is_private_stale_one_is_replaced_and_removed_in_the_end)
 Test(vfio_user, second_client_is_refused_and_a_later_one_served)
 {
 	cr_assert_eq(peer_start(&p, &s), 0);
-	cr_assert_eq(stats().connected, 1);
+	cr_assert_eq(peer_stats(&s).connected, 1);
 	cr_assert_eq(peer_connect(&other, &s), 0);
 	cr_assert_eq(recv_closed(&other), -ECONNRESET);
 	peer_close(&other);
-	cr_assert_eq(stats().connected, 1);
+	cr_assert_eq(peer_stats(&s).connected, 1);
 	peer_close(&p);
-	cr_assert(peer_poll(&s, nobody_connected, NULL));
+	cr_assert(peer_poll(&s, peer_nobody, &s));
 	cr_assert_eq(peer_start(&p, &s), 0);
-	cr_assert_eq(stats().connections, 2);
+	cr_assert_eq(peer_stats(&s).connections, 2);
 	peer_close(&p);
 }
 
@@ -201,7 +188,7 @@ Test(vfio_user, version_that_cannot_be_worked_with_ends_the_connection)
 		cr_assert_eq(peer_version(&p, bad[i]), -EINVAL, "%s", bad[i]);
 		cr_assert_eq(recv_closed(&p), -ECONNRESET, "%s", bad[i]);
 		peer_close(&p);
-		cr_assert(peer_poll(&s, nobody_connected, NULL));
+		cr_assert(peer_poll(&s, peer_nobody, &s));
 	}
 	cr_assert_eq(peer_connect(&p, &s), 0);
 	cr_assert_eq(peer_call(&p, VFIO_USER_VERSION, &v, sizeof v, NULL, 0), -ECONNRESET);

@@ -104,6 +104,19 @@ void peer_idle(struct peer_server *s)
 		plx_thread_poll(s->thread);
 }
 
+struct plx_nvmf_vfio_user_stats peer_stats(struct peer_server *s)
+{
+	struct plx_nvmf_vfio_user_stats st;
+
+	plx_nvmf_vfio_user_get_stats(s->front, &st);
+	return st;
+}
+
+bool peer_nobody(void *arg)
+{
+	return !peer_stats(arg).connected;
+}
+
 /* ---- the connection ---- */
 
 int peer_connect(struct peer *p, struct peer_server *s)

@@ -41,6 +41,10 @@ bool peer_poll(struct peer_server *s, bool (*done)(void *arg), void *arg);
 /** peer_idle - turns for a few milliseconds, for what must not happen */
 void peer_idle(struct peer_server *s);
 
+struct plx_nvmf_vfio_user_stats peer_stats(struct peer_server *s);
+/** peer_nobody - for peer_poll(): is no client connected to server @arg? */
+bool peer_nobody(void *arg);
+
 struct peer {
 	struct peer_server *s;
 	int fd;
