@@ -7,6 +7,7 @@
  * nvmf_limits.h, as the code that executes them does.
  */
 #include "targets/nvmf/nvmf_admin.h"
+#include "targets/nvmf/nvmf_limits.h"
 #include <plx_config.h>
 
 #define VERSION_2_0   0x00020000u
@@ -51,6 +52,7 @@ static uint16_t id_ctrl(struct identify *x)
 	nvmf_put_ascii(id->sn, sizeof id->sn, s->serial);
 	nvmf_put_ascii(id->mn, sizeof id->mn, s->model);
 	nvmf_put_ascii(id->fr, sizeof id->fr, PLX_VERSION);
+	id->vid = id->ssvid = NVMF_PCI_VENDOR;
 	id->rab = RAB_UNLIMITED;
 	id->cmic = NVME_CTRL_CMIC_MULTI_PORT | NVME_CTRL_CMIC_MULTI_CTRL;
 	id->mdts = (uint8_t)c->fn->opts.mdts;

@@ -8,6 +8,12 @@
 #define POLLUX_NVMF_LIMITS_H
 
 /*
+ * PCI vendor identifier, of the function where it has a configuration space and of Identify's VID
+ * and SSVID alike (Base 2.0c §5.17.2.1). 504Ch ("PL") is none that drivers have quirks for
+ */
+#define NVMF_PCI_VENDOR 0x504cu
+
+/*
  * Identify Controller SGLS (NVMe Base 2.0c §5.17.2.1): SGLs of any alignment and length, bit
  * buckets, data SGLs longer than the transfer, MPTR as an SGL (PSDT 10b). Not: keyed, address as
  * offset, byte aligned MPTR.

@@ -4,15 +4,14 @@
  *
  * An NVMe controller (class 010802h) as a PCI Express endpoint: BAR 0 registers and doorbells, BAR
  * 4
- * MSI-X table; power management, MSI-X and PCI Express capabilities. Vendor 504Ch ("PL") is
- * none that drivers have quirks for.
+ * MSI-X table; power management, MSI-X and PCI Express capabilities.
  */
+#include "targets/nvmf/nvmf_limits.h"
 #include "targets/nvmf/vfio_user.h"
 #include <errno.h>
 #include <linux/pci_regs.h>
 #include <stdlib.h>
 
-#define VENDOR_ID 0x504c
 #define DEVICE_ID 0x0001
 
 #define CAP_PM	 0x40
@@ -27,7 +26,7 @@ struct field {
 
 /* What is not here is zero and read-only */
 static const struct field fields[] = {
-	{ PCI_VENDOR_ID, 2, VENDOR_ID, 0 },
+	{ PCI_VENDOR_ID, 2, NVMF_PCI_VENDOR, 0 },
 	{ PCI_DEVICE_ID, 2, DEVICE_ID, 0 },
 	{ PCI_COMMAND, 2, 0,
 	  PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
@@ -35,7 +34,7 @@ static const struct field fields[] = {
 	{ PCI_STATUS, 2, PCI_STATUS_CAP_LIST, 0 },
 	{ PCI_CLASS_REVISION, 4, 0x01080200, 0 },
 	{ PCI_CACHE_LINE_SIZE, 1, 0, 0xff },
-	{ PCI_SUBSYSTEM_VENDOR_ID, 2, VENDOR_ID, 0 },
+	{ PCI_SUBSYSTEM_VENDOR_ID, 2, NVMF_PCI_VENDOR, 0 },
 	{ PCI_SUBSYSTEM_ID, 2, DEVICE_ID, 0 },
 	{ PCI_CAPABILITY_LIST, 1, CAP_PM, 0 },
 	{ PCI_INTERRUPT_LINE, 1, 0, 0xff },

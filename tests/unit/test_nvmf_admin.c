@@ -116,6 +116,8 @@ Test(identify, controller_describes_itself)
 	cr_assert_eq(memcmp(id->mn, "test                                    ", 40), 0);
 	cr_assert_eq(id->ver, 0x20000);
 	cr_assert_eq(id->mdts, 5);
+	cr_assert_eq(id->vid, 0x504c);
+	cr_assert_eq(id->ssvid, 0x504c);
 	cr_assert_eq(id->cntlid, h.fn.ctrlr->cntlid);
 	cr_assert_eq(id->cntrltype, NVME_CTRL_CNTRLTYPE_IO);
 	cr_assert_eq(id->sqes, 0x66);
