@@ -34,7 +34,8 @@ static void exec_abort(struct nvmf_req *req)
 
 static void finish(struct nvmf_req *req, uint16_t status)
 {
-	nvmf_req_complete(req, status ? NVMF_ST_DNR(status) : 0);
+	if (status != NVMF_PARKED)
+		nvmf_req_complete(req, status ? NVMF_ST_DNR(status) : 0);
 }
 
 static uint16_t keep_alive(struct nvmf_req *req)

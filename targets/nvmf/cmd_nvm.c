@@ -3,7 +3,7 @@
  * targets/nvmf/cmd_nvm.c - read and write executed on a bdev: the hot path of the controller
  *
  * A plain read or write (no metadata, no fusing, PRPs, no CDW12 flags) is checked and submitted
- * here; one data page, or two, is translated in place, longer lists by nvmf_req_map(). Everything
+ * here; one data page, or two, is translated in place, longer lists by nvmf_req_walk(). Everything
  * else is nvmf_nvm_exec_slow()'s.
  */
 #include "targets/nvmf/nvmf_internal.h"
@@ -38,8 +38,14 @@ void nvmf_req_wait(struct nvmf_req *req, void (*again)(void *req))
 		nvmf_req_complete(req, nvmf_errno_status(rc));
 }
 
+static void exec_slow(struct nvmf_req *req);
+
 static plx_noinline void rw_failed(struct nvmf_req *req, uint16_t status)
 {
+	if (status == NVMF_ST_REMOTE) {
+		exec_slow(req);
+		return;
+	}
 	req->dw0 = 0;
 	req->sq->ctrlr->stats.errors++;
 	nvmf_req_complete(req, status);
@@ -103,7 +109,7 @@ static inline __attribute__((always_inline)) void rw_submit(struct nvmf_req *req
 static __attribute__((noinline)) void rw_mapped(struct nvmf_req *req, struct nvmf_ctrlr_ns *ns,
 						uint32_t len)
 {
-	uint16_t st = nvmf_req_map(req, len);
+	uint16_t st = nvmf_req_walk(req, len);
 
 	if (st)
 		rw_failed(req, st);

@@ -41,6 +41,8 @@ static void count(struct nvmf_req *req)
 
 void nvmf_cmd_finish(struct nvmf_req *req, uint16_t status)
 {
+	if (status == NVMF_PARKED)
+		return;
 	if (status)
 		req->sq->ctrlr->stats.errors++;
 	else
@@ -374,11 +376,15 @@ static void fused_pair(struct nvmf_req *cmp, struct nvmf_req *wr)
 	st = fused_check(ns, &cmp->cmd);
 	if (!st)
 		st = nvmf_req_map(cmp, len);
+	if (st == NVMF_PARKED)
+		return;
 	if (st) {
 		fused_end(cmp, st, CMD_ERR(FUSED_FAIL));
 		return;
 	}
 	st = nvmf_req_map(wr, len);
+	if (st == NVMF_PARKED)
+		return;
 	if (st)
 		fused_end(cmp, CMD_ERR(FUSED_FAIL), st);
 	else
@@ -435,14 +441,12 @@ static void (*const execs[])(struct nvmf_req *req, struct nvmf_ctrlr_ns *ns) = {
 	[nvme_cmd_copy] = nvmf_exec_copy,
 };
 
-void nvmf_nvm_exec_slow(struct nvmf_req *req)
+static void exec_one(struct nvmf_req *req)
 {
 	const struct plx_nvme_cmd *cmd = &req->cmd;
 	struct nvmf_ctrlr_ns *ns;
 	uint16_t st;
 
-	if (((cmd->flags & PLX_NVME_FUSE_MASK) || req->sq->fused_first) && fused(req))
-		return;
 	if (cmd->opc >= PLX_ARRAY_SIZE(execs) || !execs[cmd->opc]) {
 		nvmf_cmd_finish(req, CMD_ERR(INVALID_OPCODE));
 		return;
@@ -459,4 +463,28 @@ void nvmf_nvm_exec_slow(struct nvmf_req *req)
 		nvmf_cmd_finish(req, NVMF_ST_DNR(st));
 	else
 		execs[cmd->opc](req, ns);
+}
+
+void nvmf_nvm_exec_slow(struct nvmf_req *req)
+{
+	if (((req->cmd.flags & PLX_NVME_FUSE_MASK) || req->sq->fused_first) && fused(req))
+		return;
+	exec_one(req);
+}
+
+/* Both of a fused pair begin again together: what the other one has is still there */
+void nvmf_nvm_exec_again(struct nvmf_req *req)
+{
+	unsigned fuse = req->cmd.flags & PLX_NVME_FUSE_MASK;
+
+	req->md = NULL;
+	req->md_len = 0;
+	if (fuse == PLX_NVME_FUSE_FIRST)
+		fused_pair(req, req->peer);
+	else if (fuse)
+		fused_pair(req->peer, req);
+	else if (req->aborted)
+		nvmf_cmd_finish(req, PLX_BDEV_ST_ABORTED);
+	else
+		exec_one(req);
 }

@@ -59,7 +59,8 @@ static void region_remove(struct nvmf_fn *fn, uint32_t at)
 
 static bool region_touches(const struct nvmf_dma_region *a, const struct nvmf_dma_region *b)
 {
-	return a->iova + a->len == b->iova && a->va + a->len == b->va && a->prot == b->prot;
+	return a->va && b->va && a->iova + a->len == b->iova && a->va + a->len == b->va &&
+	       a->prot == b->prot;
 }
 
 /*
@@ -109,6 +110,30 @@ int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len)
 	return nvmf_fn_dma_map_prot(fn, iova, va, len, NVMF_DMA_RW);
 }
 
+int nvmf_region_add_remote(struct nvmf_fn *fn, uint64_t iova, uint64_t len, uint32_t prot)
+{
+	int rc;
+
+	pthread_mutex_lock(&fn->region_lock);
+	rc = region_add(fn, (struct nvmf_dma_region){ .iova = iova, .len = len, .prot = prot });
+	pthread_mutex_unlock(&fn->region_lock);
+	return rc;
+}
+
+bool nvmf_region_find(struct nvmf_fn *fn, uint64_t iova, struct nvmf_dma_region *out)
+{
+	bool found;
+	uint32_t n;
+
+	pthread_mutex_lock(&fn->region_lock);
+	n = regions_upto(fn, iova);
+	found = n && iova - fn->regions[n - 1].iova < fn->regions[n - 1].len;
+	if (found)
+		*out = fn->regions[n - 1];
+	pthread_mutex_unlock(&fn->region_lock);
+	return found;
+}
+
 /*
  * Takes [@from, @to) out of region @at, which overlaps it. Return: index of the next region to look
  * at
@@ -119,7 +144,7 @@ static uint32_t region_cut(struct nvmf_fn *fn, uint32_t at, uint64_t from, uint6
 	struct nvmf_dma_region tail = { .iova = to, .prot = r->prot };
 
 	if (r->len > to - r->iova) {
-		tail.va = r->va + (to - r->iova);
+		tail.va = r->va ? r->va + (to - r->iova) : NULL;
 		tail.len = r->len - (to - r->iova);
 	}
 	if (r->iova < from) {
@@ -158,31 +183,34 @@ void nvmf_fn_dma_unmap(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 	pthread_mutex_unlock(&fn->region_lock);
 }
 
-/*
- * Host address of @iova for what @prot asks; *@len is lowered to what is contiguous there. NULL:
- * not mapped, or not for that
- */
-static char *map_some(struct nvmf_fn *fn, uint64_t iova, uint64_t *len, uint32_t prot)
+/* What is not in the region hit last */
+static __attribute__((noinline)) char *map_other(struct nvmf_fn *fn, uint64_t iova, uint64_t *len,
+						 uint32_t prot)
 {
-	struct nvmf_dma_region r = fn->last;
+	struct nvmf_dma_region r;
 
-	if (iova - r.iova >= r.len) {
-		uint32_t n;
-
-		pthread_mutex_lock(&fn->region_lock);
-		n = regions_upto(fn, iova);
-		r.len = 0;
-		if (n)
-			r = fn->regions[n - 1];
-		pthread_mutex_unlock(&fn->region_lock);
-		if (iova - r.iova >= r.len || (prot & ~r.prot))
-			return NULL;
-		if (r.prot == NVMF_DMA_RW)
-			fn->last = r;
-	}
+	if (!nvmf_region_find(fn, iova, &r) || !r.va || (prot & ~r.prot))
+		return NULL;
+	if (r.prot == NVMF_DMA_RW)
+		fn->last = r;
 	if (*len > r.len - (iova - r.iova))
 		*len = r.len - (iova - r.iova);
 	return r.va + (iova - r.iova);
+}
+
+/*
+ * Host address of @iova for what @prot asks; *@len is lowered to what is contiguous there. NULL:
+ * not mapped, or not for that, or remote
+ */
+static inline char *map_some(struct nvmf_fn *fn, uint64_t iova, uint64_t *len, uint32_t prot)
+{
+	uint64_t off = iova - fn->last.iova;
+
+	if (plx_unlikely(off >= fn->last.len))
+		return map_other(fn, iova, len, prot);
+	if (*len > fn->last.len - off)
+		*len = fn->last.len - off;
+	return fn->last.va + off;
 }
 
 /* A region that grew since it was copied to @last is looked up again before the answer is no */
@@ -196,23 +224,51 @@ void *nvmf_map_slow(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 	return got == len ? va : NULL;
 }
 
-/* Copies @len bytes of host memory, once, whatever regions they lie in */
-static bool read_host(struct nvmf_fn *fn, uint64_t iova, void *dst, uint64_t len)
+/* The copy is what gets checked and used: no second look at the source */
+static inline void copy_once(void *dst, const void *src, uint64_t len)
+{
+	memcpy(dst, src, len);
+	__asm__ volatile("" ::: "memory");
+}
+
+static plx_noinline uint16_t read_pieces(struct nvmf_req *req, uint64_t iova, void *dst,
+					 uint64_t len, uint64_t ahead)
 {
 	while (len) {
 		uint64_t n = len;
-		const char *src = map_some(fn, iova, &n, PROT_READ);
+		const char *src = map_some(req->sq->fn, iova, &n, PROT_READ);
 
-		if (!src)
-			return false;
-		memcpy(dst, src, n);
-		/* the copy is what gets checked and used: no second look at the source */
-		__asm__ volatile("" ::: "memory");
+		if (src) {
+			copy_once(dst, src, n);
+		} else {
+			uint16_t st = nvmf_remote_list(req, iova, dst, &n, ahead);
+
+			if (st)
+				return st;
+		}
 		dst = (char *)dst + n;
 		iova += n;
 		len -= n;
+		ahead -= n;
 	}
-	return true;
+	return 0;
+}
+
+/*
+ * Copies @len bytes of host memory, once, whatever regions they lie in. The walk will read @ahead
+ * bytes from @iova in any case: what is remote is fetched at once. Return: 0, a status, or what
+ * nvmf_remote_list() says
+ */
+static inline __attribute__((always_inline)) uint16_t
+read_host(struct nvmf_req *req, uint64_t iova, void *dst, uint64_t len, uint64_t ahead)
+{
+	uint64_t n = len;
+	const char *src = map_some(req->sq->fn, iova, &n, PROT_READ);
+
+	if (plx_unlikely(!src || n < len))
+		return read_pieces(req, iova, dst, len, ahead);
+	copy_once(dst, src, len);
+	return 0;
 }
 
 /* ---- iovecs ---- */
@@ -220,6 +276,7 @@ static bool read_host(struct nvmf_fn *fn, uint64_t iova, void *dst, uint64_t len
 /* Pieces of one transfer: @max of them, the first two of a request in the request itself */
 struct pieces {
 	struct nvmf_fn *fn;
+	struct nvmf_req *req;
 	struct iovec *iov;
 	struct iovec *more; /* where they go when they outgrow @iov; or NULL */
 	int cnt, room;
@@ -255,8 +312,12 @@ static uint16_t add_host(struct pieces *p, uint64_t iova, uint64_t len)
 		uint64_t n = len;
 		char *va = map_some(p->fn, iova, &n, p->from_host ? PROT_READ : PROT_WRITE);
 
-		if (!va)
-			return ST(DATA_XFER_ERROR);
+		if (plx_unlikely(!va)) {
+			uint16_t st = nvmf_remote_piece(p->req, iova, &n, &va);
+
+			if (st)
+				return st;
+		}
 		if (!add_piece(p, va, n))
 			return p->too_many;
 		iova += n;
@@ -310,14 +371,15 @@ static uint16_t map_prp_list(struct pieces *p, uint64_t list, uint32_t len)
 	while (len) {
 		uint32_t need = (len + PLX_PAGE_SIZE - 1) / PLX_PAGE_SIZE;
 		uint32_t left = (PLX_PAGE_SIZE - PAGE_OFFSET(list)) / sizeof e[0];
-		uint32_t n = need < left ? need : left;
+		uint32_t ahead = need < left ? need : left, n = ahead;
 		bool chained;
 		uint16_t st;
 
 		n = n < PRP_BATCH ? n : PRP_BATCH;
 		chained = n == left && need > left;
-		if (!read_host(p->fn, list, e, n * sizeof e[0]))
-			return ST(DATA_XFER_ERROR);
+		st = read_host(p->req, list, e, n * sizeof e[0], ahead * sizeof e[0]);
+		if (st)
+			return st;
 		st = add_prps(p, e, n - chained, &len);
 		if (st)
 			return st;
@@ -402,9 +464,10 @@ static uint16_t walk_segment(struct pieces *p, struct plx_nvme_sgl_desc *seg, ui
 			uint32_t batch = n - i < SGL_BATCH ? n - i : SGL_BATCH;
 
 			k = 0;
-			if (!read_host(p->fn, seg->addr + (uint64_t)i * DESC_SIZE, d,
-				       batch * DESC_SIZE))
-				return ST(DATA_XFER_ERROR);
+			st = read_host(p->req, seg->addr + (uint64_t)i * DESC_SIZE, d,
+				       batch * DESC_SIZE, (uint64_t)(n - i) * DESC_SIZE);
+			if (st)
+				return st;
 		}
 		if (is_segment(&d[k])) {
 			if (last)
@@ -454,11 +517,12 @@ static inline bool is_from_host(const struct plx_nvme_cmd *cmd)
 	return (cmd->opc & 3) == 1;
 }
 
-uint16_t nvmf_req_map(struct nvmf_req *req, uint32_t len)
+uint16_t nvmf_req_walk(struct nvmf_req *req, uint32_t len)
 {
 	unsigned psdt = req->cmd.flags & PLX_NVME_PSDT_MASK;
 	struct pieces p = {
 		.fn = req->sq->fn,
+		.req = req,
 		.iov = req->iov1,
 		.more = req->iov_mem,
 		.room = PLX_ARRAY_SIZE(req->iov1),
@@ -489,13 +553,14 @@ uint16_t nvmf_req_map(struct nvmf_req *req, uint32_t len)
 	return 0;
 }
 
-uint16_t nvmf_req_map_md(struct nvmf_req *req, uint32_t len)
+uint16_t nvmf_req_walk_md(struct nvmf_req *req, uint32_t len)
 {
 	uint64_t mptr = req->cmd.mptr;
 	struct plx_nvme_sgl_desc d;
 	struct iovec one;
 	struct pieces p = {
 		.fn = req->sq->fn,
+		.req = req,
 		.iov = &one,
 		.room = 1, /* contiguous: block devices take one buffer of metadata */
 		.from_host = is_from_host(&req->cmd),
@@ -515,16 +580,30 @@ uint16_t nvmf_req_map_md(struct nvmf_req *req, uint32_t len)
 		st = add_host(&p, mptr, len);
 	} else if (mptr & 7) {
 		st = ST(SGL_INVALID_LAST);
-	} else if (!read_host(p.fn, mptr, &d, sizeof d)) {
-		st = ST(DATA_XFER_ERROR);
 	} else {
-		st = map_sgl(&p, &d, len);
+		st = read_host(req, mptr, &d, sizeof d, sizeof d);
+		if (!st)
+			st = map_sgl(&p, &d, len);
 	}
 	if (st)
 		return st;
 	req->md = one.iov_base;
 	req->md_len = len;
 	return 0;
+}
+
+uint16_t nvmf_req_map(struct nvmf_req *req, uint32_t len)
+{
+	uint16_t st = req->remote ? NVMF_ST_REMOTE : nvmf_req_walk(req, len);
+
+	return plx_unlikely(st == NVMF_ST_REMOTE) ? nvmf_remote_map(req, len) : st;
+}
+
+uint16_t nvmf_req_map_md(struct nvmf_req *req, uint32_t len)
+{
+	uint16_t st = req->remote ? NVMF_ST_REMOTE : nvmf_req_walk_md(req, len);
+
+	return plx_unlikely(st == NVMF_ST_REMOTE) ? nvmf_remote_map_md(req, len) : st;
 }
 
 /* ---- flat buffers ---- */

@@ -20,6 +20,7 @@
 #define POLLUX_NVMF_INTERNAL_H
 
 #include <pollux/nvmf.h>
+#include "targets/nvmf/remote.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -38,6 +39,12 @@
 #define NVMF_ST(sc)	PLX_NVME_ST(0, (sc)&0xff)
 #define NVMF_ST_CS(sc)	PLX_NVME_ST(1, (sc)&0xff) /* command specific */
 #define NVMF_ST_DNR(st) ((uint16_t)((st) | PLX_NVME_DNR))
+/*
+ * Not statuses, but in their place: mapping met remote memory and has taken the request, which is
+ * executed anew later; a walk met remote memory, see nvmf_req_walk()
+ */
+#define NVMF_PARKED    0x8000u
+#define NVMF_ST_REMOTE 0x8001u
 
 struct nvmf_ctrlr;
 struct nvmf_fn;
@@ -124,6 +131,7 @@ struct nvmf_req {
 	struct iovec *iov_mem; /* NVMF_MAX_IOV of them, allocated with the pool */
 	void *buf; /* scratch of a multi-step command, owned by it */
 	uint64_t scratch[4];
+	struct nvmf_remote_req *remote; /* NULL unless it has to do with remote memory */
 } plx_aligned(PLX_CACHE_LINE);
 _Static_assert(offsetof(struct nvmf_req, sq) == 64 && offsetof(struct nvmf_req, cns) == 128,
 	       "a plain read touches two lines");
@@ -148,6 +156,7 @@ struct nvmf_cq {
 	struct nvmf_fn *fn;
 	uint64_t prp;
 	volatile uint32_t *eventidx; /* shadow doorbells (DBBUF) */
+	struct nvmf_remote_queue *remote; /* where the host's memory is remote; else NULL */
 	const uint16_t *visible; /* &tail, unless the host's memory is remote: nvmf_cq_visible() */
 } plx_aligned(PLX_NO_SHARE);
 
@@ -189,15 +198,18 @@ struct nvmf_sq {
 	struct nvmf_req *fused_first; /* compare waiting for its write */
 	/* DRAINING: the Delete I/O SQ command that waits for the last completion */
 	struct nvmf_req *deleter;
+	bool drained; /* that has come, and cq->tail was: */
+	uint16_t last_cqe;
 	uint64_t prp;
 	volatile uint32_t *eventidx;
+	struct nvmf_remote_queue *remote; /* where the host's memory is remote; else NULL */
 } plx_aligned(PLX_NO_SHARE);
 
 /* Host memory the function can reach, ordered by iova */
 struct nvmf_dma_region {
 	uint64_t iova;
 	uint64_t len;
-	char *va;
+	char *va; /* NULL: by messages only (remote.h); never in nvmf_fn.last */
 	uint32_t prot; /* PROT_READ, PROT_WRITE: what the device may do there */
 };
 #define NVMF_MAX_REGIONS 1024
@@ -255,6 +267,7 @@ struct nvmf_fn {
 	uint64_t disable_tsc; /* when CC.EN went to 0 */
 	uint32_t full_cqs; /* completion queues with a list of waiting completions */
 	uint64_t completed_io, completed_admin; /* of queues that are gone */
+	struct nvmf_remote *remote; /* NULL without nvmf_fn_set_remote() */
 };
 
 /** nvmf_cq_posted - completions posted to @cq so far */
@@ -407,10 +420,66 @@ static inline void *nvmf_map(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 uint16_t nvmf_req_map(struct nvmf_req *req, uint32_t len);
 /** nvmf_req_map_md - MPTR (or its SGL) to req->md for @len bytes. Return: 0 or a status */
 uint16_t nvmf_req_map_md(struct nvmf_req *req, uint32_t len);
+/**
+ * nvmf_req_walk/_md - what nvmf_req_map() and nvmf_req_map_md() do where all memory is mapped.
+ * Return: as they, or NVMF_ST_REMOTE when some is remote and the request knows nothing of it yet
+ */
+uint16_t nvmf_req_walk(struct nvmf_req *req, uint32_t len);
+uint16_t nvmf_req_walk_md(struct nvmf_req *req, uint32_t len);
 /** nvmf_req_copy_out/in - between a flat buffer and the mapped iovecs, from byte @off of them;
  *  clipped to req->len */
 void nvmf_req_copy_out(struct nvmf_req *req, uint32_t off, const void *buf, uint32_t len);
 void nvmf_req_copy_in(struct nvmf_req *req, uint32_t off, void *buf, uint32_t len);
+
+/* ---- remote memory: remote.c, remote_queue.c; nvmf_region_* in dptr.c ----
+ * noinline: inlined at link time they would cost each walk registers */
+
+/** nvmf_region_find - the region that holds @iova. Return: false when it is not mapped */
+bool nvmf_region_find(struct nvmf_fn *fn, uint64_t iova, struct nvmf_dma_region *out);
+/** nvmf_region_add_remote - Return: 0; -EEXIST; -ENOSPC */
+int nvmf_region_add_remote(struct nvmf_fn *fn, uint64_t iova, uint64_t len, uint32_t prot);
+
+/** nvmf_remote_map/_md - nvmf_req_map() and nvmf_req_map_md() of a request that a walk called
+ *  remote */
+plx_noinline uint16_t nvmf_remote_map(struct nvmf_req *req, uint32_t len);
+plx_noinline uint16_t nvmf_remote_map_md(struct nvmf_req *req, uint32_t len);
+/**
+ * nvmf_remote_piece - a walk met data at @iova that is not mapped
+ * Return: 0, *@va where it is kept and *@len lowered to what is contiguous; NVMF_ST_REMOTE; a
+ * status
+ */
+plx_noinline uint16_t nvmf_remote_piece(struct nvmf_req *req, uint64_t iova, uint64_t *len,
+					char **va);
+/**
+ * nvmf_remote_list - a walk wants *@len bytes of a list that is not mapped, and will want @ahead
+ * Return: 0, copied to @dst and *@len lowered to what is; NVMF_PARKED; NVMF_ST_REMOTE; a status
+ */
+plx_noinline uint16_t nvmf_remote_list(struct nvmf_req *req, uint64_t iova, void *dst,
+				       uint64_t *len, uint64_t ahead);
+/** nvmf_remote_complete - @req, which has ->remote, is over. Return: true when it completes later,
+ *  once its data is with the host */
+plx_noinline bool nvmf_remote_complete(struct nvmf_req *req, uint16_t status);
+/** nvmf_remote_outstanding - messages that no submission queue counts as outstanding */
+uint32_t nvmf_remote_outstanding(const struct nvmf_fn *fn);
+/** nvmf_remote_fini - nothing is outstanding any more, the queues are gone */
+void nvmf_remote_fini(struct nvmf_fn *fn);
+
+/** nvmf_remote_queue - @size entries of @entry bytes at @iova, all in remote memory. Return: NULL
+ *  with errno EFAULT or ENOMEM */
+struct nvmf_remote_queue *nvmf_remote_queue_create(struct nvmf_fn *fn, uint64_t iova, uint32_t size,
+						   uint32_t entry);
+/** nvmf_remote_queue_free - at once, or when its last message is back. NULL is fine */
+void nvmf_remote_queue_free(struct nvmf_remote_queue *q);
+/** nvmf_remote_sq/_cq - the new queue uses it */
+void nvmf_remote_sq(struct nvmf_remote_queue *q, struct nvmf_sq *sq);
+void nvmf_remote_cq(struct nvmf_remote_queue *q, struct nvmf_cq *cq);
+/** nvmf_remote_sq_doorbell - where the host's doorbell of a remote queue is to be read */
+void nvmf_remote_sq_doorbell(struct nvmf_remote_queue *q, volatile uint32_t *db);
+/** nvmf_remote_cq_room - of @room entries free for the host: 1, or 0 */
+uint32_t nvmf_remote_cq_room(const struct nvmf_cq *cq, uint32_t room);
+/** nvmf_remote_cq_delete - frees @cq. Return: true when entries are on their way to the host: @req
+ *  is completed when they are there */
+bool nvmf_remote_cq_delete(struct nvmf_cq *cq, struct nvmf_req *req);
 
 /* ---- commands ---- */
 
@@ -418,6 +487,8 @@ void nvmf_req_copy_in(struct nvmf_req *req, uint32_t off, void *buf, uint32_t le
 void nvmf_nvm_exec(struct nvmf_req *req);
 /** nvmf_nvm_exec_slow - everything but a plain read or write (cmd_nvm_more.c) */
 void nvmf_nvm_exec_slow(struct nvmf_req *req);
+/** nvmf_nvm_exec_again - one that nvmf_req_map() or nvmf_req_map_md() parked (cmd_nvm_more.c) */
+void nvmf_nvm_exec_again(struct nvmf_req *req);
 /** nvmf_fused_drop - complete with @status the first command of a fused pair whose second will not
  *  come (cmd_nvm_more.c) */
 void nvmf_fused_drop(struct nvmf_sq *sq, uint16_t status);

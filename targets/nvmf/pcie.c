@@ -87,7 +87,7 @@ static uint32_t fn_outstanding(const struct nvmf_fn *fn)
 
 	for (uint32_t qid = 0; qid <= fn->opts.max_io_queues; qid++)
 		n += fn->sqs[qid] ? fn->sqs[qid]->outstanding : 0;
-	return n;
+	return n + nvmf_remote_outstanding(fn);
 }
 
 static void fn_free_queues(struct nvmf_fn *fn)
@@ -423,6 +423,7 @@ void nvmf_fn_fini(struct nvmf_fn *fn)
 	while (!nvmf_fn_stopped(fn))
 		plx_thread_poll(fn->thread);
 	fn_free_queues(fn);
+	nvmf_remote_fini(fn);
 	if (fn->group)
 		nvmf_count(&fn->group->completed_io, (int64_t)fn->completed_io);
 	nvmf_ctrlr_destroy(fn->ctrlr);

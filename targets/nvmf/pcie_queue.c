@@ -39,6 +39,8 @@ static plx_noinline bool cq_refresh_room(struct nvmf_cq *cq)
 		return false;
 	}
 	cq->room = (head + cq->size - cq->tail - 1) % cq->size;
+	if (cq->remote)
+		cq->room = nvmf_remote_cq_room(cq, cq->room);
 	return cq->room;
 }
 
@@ -113,6 +115,8 @@ void nvmf_req_complete(struct nvmf_req *req, uint16_t status)
 	struct nvmf_sq *sq = req->sq;
 	struct nvmf_cq *cq = sq->cq;
 
+	if (plx_unlikely(req->remote) && nvmf_remote_complete(req, status))
+		return;
 	if (plx_unlikely(sq->state == NVMF_SQ_DEAD)) {
 		req_free(sq, req);
 		return;
@@ -223,15 +227,19 @@ static volatile uint32_t *fn_doorbell(struct nvmf_fn *fn, uint32_t qid, bool is_
 struct nvmf_cq *nvmf_cq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp)
 {
 	struct plx_nvme_cpl *entries = nvmf_map(fn, prp, (uint64_t)size * sizeof *entries);
+	struct nvmf_remote_queue *remote = NULL;
 	struct nvmf_cq *cq;
 
 	if (!entries) {
-		errno = EFAULT;
-		return NULL;
+		remote = nvmf_remote_queue_create(fn, prp, size, sizeof *entries);
+		if (!remote)
+			return NULL;
 	}
 	cq = aligned_alloc(PLX_NO_SHARE, sizeof *cq);
-	if (!cq)
+	if (!cq) {
+		nvmf_remote_queue_free(remote);
 		return NULL;
+	}
 	*cq = (struct nvmf_cq){ .entries = entries,
 				.head_db = fn_doorbell(fn, qid, true),
 				.phase = 1,
@@ -241,6 +249,8 @@ struct nvmf_cq *nvmf_cq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 				.fn = fn,
 				.prp = prp,
 				.visible = &cq->tail };
+	if (remote)
+		nvmf_remote_cq(remote, cq);
 	*cq->head_db = 0;
 	fn->cqs[qid] = cq;
 	return cq;
@@ -250,6 +260,7 @@ void nvmf_cq_free(struct nvmf_cq *cq)
 {
 	*(cq->qid ? &cq->fn->completed_io : &cq->fn->completed_admin) += nvmf_cq_posted(cq);
 	cq->fn->cqs[cq->qid] = NULL;
+	nvmf_remote_queue_free(cq->remote);
 	free(cq);
 }
 
@@ -260,15 +271,19 @@ struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 	uint32_t nreqs = !qid			       ? NVMF_ADMIN_REQS
 			 : size - 1 < NVMF_MAX_SQ_REQS ? size - 1
 						       : NVMF_MAX_SQ_REQS;
+	struct nvmf_remote_queue *remote = NULL;
 	struct nvmf_sq *sq;
 
 	if (!entries) {
-		errno = EFAULT;
-		return NULL;
+		remote = nvmf_remote_queue_create(fn, prp, size, sizeof *entries);
+		if (!remote)
+			return NULL;
 	}
 	sq = aligned_alloc(PLX_NO_SHARE, sizeof *sq);
-	if (!sq)
+	if (!sq) {
+		nvmf_remote_queue_free(remote);
 		return NULL;
+	}
 	*sq = (struct nvmf_sq){ .entries = entries,
 				.tail_db = fn_doorbell(fn, qid, false),
 				.cq = cq,
@@ -282,6 +297,7 @@ struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 	/* calloc: what no command needs is never touched, so it costs address space only */
 	sq->iovs = calloc((size_t)nreqs * NVMF_MAX_IOV, sizeof *sq->iovs);
 	if (!sq->reqs || !sq->iovs) {
+		nvmf_remote_queue_free(remote);
 		free(sq->reqs);
 		free(sq->iovs);
 		free(sq);
@@ -298,6 +314,8 @@ struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 		sq->free = req;
 	}
 	*sq->tail_db = 0;
+	if (remote)
+		nvmf_remote_sq(remote, sq);
 	cq->sqs++;
 	fn->sqs[qid] = sq;
 	fn->active[fn->nactive++] = sq;
@@ -328,6 +346,7 @@ void nvmf_sq_free(struct nvmf_sq *sq)
 	sq_deactivate(sq);
 	sq->cq->sqs--;
 	sq->fn->sqs[sq->qid] = NULL;
+	nvmf_remote_queue_free(sq->remote);
 	if (sq->fn->group)
 		nvmf_count(&sq->fn->group->there[sq->qid != 0], -1);
 	free(sq->iovs);
@@ -407,6 +426,22 @@ void nvmf_sq_kill(struct nvmf_sq *sq)
 	}
 }
 
+/*
+ * The host learns of the last completions before it learns that the queue is gone: true at once but
+ * for a completion queue in remote memory, where other queues may go on completing
+ */
+static bool sq_completions_seen(struct nvmf_sq *sq)
+{
+	const struct nvmf_cq *cq = sq->cq;
+	uint32_t unseen = (cq->tail + cq->size - nvmf_cq_visible(cq)) % cq->size;
+
+	if (!sq->drained) {
+		sq->drained = true;
+		sq->last_cqe = cq->tail;
+	}
+	return unseen <= (cq->tail + cq->size - sq->last_cqe) % cq->size;
+}
+
 /* Draining queues whose last command is done are gone, and their Delete command complete */
 static void fn_reap_queues(struct nvmf_fn *fn)
 {
@@ -416,7 +451,7 @@ static void fn_reap_queues(struct nvmf_fn *fn)
 
 		if (!sq || sq->state != NVMF_SQ_DRAINING)
 			continue;
-		if (sq->outstanding) {
+		if (sq->outstanding || !sq_completions_seen(sq)) {
 			fn->attention = 1;
 			continue;
 		}
@@ -526,8 +561,8 @@ void nvmf_fn_delete_cq(struct nvmf_fn *fn, struct nvmf_req *req)
 		st = NVMF_ST_CS(NVME_SC_QID_INVALID);
 	else if (fn->cqs[qid]->sqs)
 		st = NVMF_ST_CS(NVME_SC_INVALID_QUEUE);
-	else
-		nvmf_cq_free(fn->cqs[qid]);
+	else if (nvmf_remote_cq_delete(fn->cqs[qid], req))
+		return;
 	nvmf_req_complete(req, st ? NVMF_ST_DNR(st) : 0);
 }
 
@@ -570,7 +605,10 @@ void nvmf_fn_dbbuf_queue(struct nvmf_fn *fn, uint16_t qid)
 		volatile uint32_t *db = (uint32_t *)(shadow + 2 * qid * stride);
 
 		*db = *sq->tail_db;
-		sq->tail_db = db;
+		if (sq->remote)
+			nvmf_remote_sq_doorbell(sq->remote, db);
+		else
+			sq->tail_db = db;
 		sq->eventidx = (uint32_t *)(event + 2 * qid * stride);
 	}
 	if (cq && !cq->eventidx) {

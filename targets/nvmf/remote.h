@@ -64,18 +64,22 @@ int nvmf_fn_set_remote(struct nvmf_fn *fn, const struct nvmf_remote_ops *ops, vo
 		       uint32_t max_len);
 
 /**
- * nvmf_fn_dma_map_remote - host memory reached by messages; unmapped by nvmf_fn_dma_unmap()
+ * nvmf_fn_dma_map_remote - host memory reached by messages; unmapped by nvmf_fn_dma_unmap(), or by
+ * nvmf_fn_revoke()
+ * @prot: PROT_READ, PROT_WRITE: what the device may do there; queues need both
  * Return: 0; -EINVAL empty, wrapping, or without nvmf_fn_set_remote(); -EEXIST overlap; -ENOSPC
  */
-int nvmf_fn_dma_map_remote(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
+int nvmf_fn_dma_map_remote(struct nvmf_fn *fn, uint64_t iova, uint64_t len, uint32_t prot);
 
 /**
  * nvmf_fn_remote_busy - messages about [@iova, @iova + @len) are under way or will still be sent
  *
  * After nvmf_fn_dma_unmap() nothing new begins there: ask in each turn, and answer the host's
  * request to unmap when it says no. A queue whose memory is unmapped stands still until that is
- * mapped again.
+ * mapped again, unless it was nvmf_fn_revoke() that unmapped it.
  */
 bool nvmf_fn_remote_busy(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
+/** nvmf_fn_remote_abort - the commands among those; they end when their messages are back */
+void nvmf_fn_remote_abort(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
 
 #endif

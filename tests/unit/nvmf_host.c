@@ -88,6 +88,112 @@ void host_prp(struct host *h, struct plx_nvme_cmd *cmd, const void *buf, size_t 
 	cmd->prp2 = host_iova(h, list);
 }
 
+/* ---- memory that the controller reaches by messages ---- */
+
+static int remote_send(struct host *h, const struct host_message *m)
+{
+	struct host_remote *r = &h->remote;
+	struct nvmf_dma_region region;
+
+	if (r->dead)
+		return -ECANCELED;
+	if (r->n == r->room) {
+		r->refused++;
+		return -EAGAIN;
+	}
+	/* promised: within one region that is mapped, and as long as was agreed on */
+	if (m->len > HOST_MAX_LEN || !m->len || !nvmf_region_find(&h->fn, m->iova, &region) ||
+	    region.va || region.len - (m->iova - region.iova) < m->len)
+		abort();
+	r->under_way[r->n++] = *m;
+	r->most = r->n > r->most ? r->n : r->most;
+	r->longest = m->len > r->longest ? m->len : r->longest;
+	return 0;
+}
+
+static int remote_read(void *ctx, uint64_t iova, void *dst, uint32_t len, nvmf_remote_cb cb,
+		       void *arg)
+{
+	struct host *h = ctx;
+
+	h->remote.reads++;
+	h->remote.read_bytes += len;
+	return remote_send(h, &(struct host_message){ false, iova, dst, len, cb, arg });
+}
+
+static int remote_write(void *ctx, uint64_t iova, const void *src, uint32_t len, nvmf_remote_cb cb,
+			void *arg)
+{
+	struct host *h = ctx;
+
+	h->remote.writes++;
+	h->remote.written_bytes += len;
+	return remote_send(h, &(struct host_message){ true, iova, (void *)(uintptr_t)src, len, cb,
+						      arg });
+}
+
+static const struct nvmf_remote_ops remote_ops = { .read = remote_read, .write = remote_write };
+
+static int carry_out(struct host *h, const struct host_message *m)
+{
+	struct host_remote *r = &h->remote;
+	char *p = h->arena + (m->iova - HOST_IOVA);
+	int rc = r->dead ? -ECANCELED : r->fault ? r->fault(r->fault_arg, m) : 0;
+
+	if (rc)
+		return rc;
+	if (m->write)
+		memcpy(p, m->buf, m->len);
+	else
+		memcpy(m->buf, p, m->len);
+	return 0;
+}
+
+/* In one turn of two nothing happens, in the other half of them up to three messages */
+static int remote_turn(void *arg)
+{
+	struct host *h = arg;
+	struct host_remote *r = &h->remote;
+	uint32_t n = 0;
+
+	while (r->n && !r->held && (r->dead || n < 3)) {
+		uint32_t at;
+		struct host_message m;
+
+		r->rng = r->rng * 1664525 + 1013904223;
+		if (r->rng >> 31 && !r->dead)
+			break;
+		at = r->in_order ? 0 : (r->rng >> 8) % r->n;
+		m = r->under_way[at];
+		r->n--;
+		memmove(&r->under_way[at], &r->under_way[at + 1], (r->n - at) * sizeof m);
+		m.cb(m.arg, carry_out(h, &m));
+		n++;
+	}
+	return (int)n;
+}
+
+static int remote_init(struct host *h)
+{
+	h->remote.room = HOST_MAX_MESSAGES;
+	h->remote.rng = 1;
+	h->remote.poller = plx_poller_create(remote_turn, h, 0);
+	return h->remote.poller ? nvmf_fn_set_remote(&h->fn, &remote_ops, h, HOST_MAX_LEN)
+				: -ENOMEM;
+}
+
+int host_make_remote(struct host *h, const void *p, size_t len)
+{
+	nvmf_fn_dma_unmap(&h->fn, host_iova(h, p), len);
+	return nvmf_fn_dma_map_remote(&h->fn, host_iova(h, p), len, NVMF_DMA_RW);
+}
+
+int host_make_local(struct host *h, void *p, size_t len)
+{
+	nvmf_fn_dma_unmap(&h->fn, host_iova(h, p), len);
+	return nvmf_fn_dma_map(&h->fn, host_iova(h, p), p, len);
+}
+
 /* ---- queues ---- */
 
 static void queue_init(struct host *h, uint16_t qid, uint32_t sq_size, uint32_t cq_size)
@@ -311,7 +417,13 @@ static int function_create(struct host *h, const struct host_opts *o)
 	h->doorbells = calloc((size_t)(fo.max_io_queues + 1) * 2, 4u << o->dstrd);
 	fo.doorbells = h->doorbells;
 	rc = nvmf_fn_init(&h->fn, h->subsystem, h->thread, &fo);
-	return rc ? rc : nvmf_fn_dma_map(&h->fn, HOST_IOVA, h->arena, HOST_ARENA);
+	if (!rc)
+		rc = remote_init(h);
+	if (rc)
+		return rc;
+	return o->remote || getenv("POLLUX_TEST_REMOTE")
+		       ? nvmf_fn_dma_map_remote(&h->fn, HOST_IOVA, HOST_ARENA, NVMF_DMA_RW)
+		       : nvmf_fn_dma_map(&h->fn, HOST_IOVA, h->arena, HOST_ARENA);
 }
 
 int host_init(struct host *h, const struct host_opts *o)
@@ -354,6 +466,7 @@ void host_fini(struct host *h)
 {
 	if (h->fn.ctrlr)
 		nvmf_fn_fini(&h->fn);
+	plx_poller_destroy(h->remote.poller);
 	if (h->subsystem)
 		plx_nvmf_subsystem_destroy(h->subsystem);
 	plx_bdev_delete("host0");

@@ -7,6 +7,10 @@
  * host_init() to host_fini(). The host's memory is an arena that the function sees at HOST_IOVA,
  * not at its virtual address. Nothing here asserts: functions return what happened, a wait that
  * reaches its deadline returns HOST_TIMEOUT.
+ *
+ * With POLLUX_TEST_REMOTE=1 in the environment all of the arena is remote memory (remote.h), which
+ * the controller reads and writes by messages that come back late and in any order: tests then say
+ * the same of that.
  */
 #ifndef POLLUX_TESTS_NVMF_HOST_H
 #define POLLUX_TESTS_NVMF_HOST_H
@@ -33,6 +37,37 @@ struct host_opts {
 	uint32_t max_namespaces; /* 0: 8 */
 	/* the function; 0: 8 queues of 256 entries, 128 KiB */
 	uint32_t max_io_queues, max_queue_size, mdts, dstrd;
+	/* the arena is remote memory; host_make_remote() makes parts of it so otherwise */
+	bool remote;
+};
+
+/* A message of the controller to its host */
+struct host_message {
+	bool write;
+	uint64_t iova;
+	void *buf;
+	uint32_t len;
+	nvmf_remote_cb cb;
+	void *arg;
+};
+#define HOST_MAX_MESSAGES 512u
+
+/* The other end of the messages: one or more are carried out in each turn */
+struct host_remote {
+	struct host_message under_way[HOST_MAX_MESSAGES];
+	uint32_t n;
+	struct plx_poller *poller;
+	uint32_t rng;
+	/* for tests to set */
+	uint32_t room; /* messages under way at once */
+	bool held; /* none is carried out */
+	bool in_order;
+	bool dead; /* all end with -ECANCELED */
+	int (*fault)(void *arg, const struct host_message *m); /* Return: 0 or the message's rc */
+	void *fault_arg;
+	/* and to look at */
+	uint64_t reads, writes, read_bytes, written_bytes, refused;
+	uint32_t longest, most;
 };
 
 struct host_queue {
@@ -52,6 +87,7 @@ struct host {
 	char *arena; /* between two pages that fault */
 	size_t used;
 	bool error;
+	struct host_remote remote;
 	struct host_queue q[HOST_MAX_QID + 1]; /* by qid; sqes NULL: not created */
 };
 
@@ -73,6 +109,12 @@ int host_disable(struct host *h);
 void *host_alloc(struct host *h, size_t len, size_t align);
 void host_release(struct host *h, size_t used);
 uint64_t host_iova(const struct host *h, const void *p);
+
+/** host_make_remote / host_make_local - part of the arena, however it was mapped before. Return: 0
+ *  or a negative errno */
+int host_make_remote(struct host *h, const void *p, size_t len);
+int host_make_local(struct host *h, void *p, size_t len);
+#define HOST_MAX_LEN 8192u /* bytes of one message */
 
 /** host_poll - turns of the event loop until @done(@arg), or the deadline. Return: whether it
  *  came */

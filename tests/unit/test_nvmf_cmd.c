@@ -405,6 +405,12 @@ static bool detached(void *arg)
 	return !h.fn.ctrlr->ns[1].ns;
 }
 
+static bool all_fetched(void *arg)
+{
+	return h.fn.sqs[2]->outstanding + h.fn.sqs[3]->outstanding + h.fn.sqs[4]->outstanding ==
+	       3 * 1023;
+}
+
 /* Three full queues hold more commands than the block layer has I/O objects; each takes a while */
 Test(trouble, commands_wait_for_io_objects_of_the_block_layer, .fini = fini)
 {
@@ -439,7 +445,7 @@ Test(trouble, commands_wait_for_io_objects_of_the_block_layer, .fini = fini)
 		host_ring(&h, q);
 	}
 	/* one that waits has no I/O yet: it ends when its turn comes */
-	plx_thread_poll(h.thread);
+	cr_assert(host_poll(&h, all_fetched, NULL));
 	abort_cmd(1 + queues, last);
 	for (uint16_t q = 2; q < 2 + queues; q++) {
 		for (uint32_t i = 0; i < depth - 1; i++) {

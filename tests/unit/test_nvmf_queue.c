@@ -223,6 +223,7 @@ Test(ring, completions_wait_while_their_queue_is_full)
 	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_read, .nsid = h.nsid };
 	uint32_t seen = 0;
 
+	h.remote.in_order = true;
 	cr_assert_eq(host_create_cq(&h, 1, 4), 0);
 	h.q[1].sqes = host_alloc(&h, 64 * sizeof *h.q[1].sqes, PLX_PAGE_SIZE);
 	h.q[1].sq_size = 64;
@@ -304,6 +305,7 @@ Test(doorbell_buffer, moves_doorbells_into_memory)
 				    .prp2 = host_iova(&h, event) };
 	struct plx_nvme_cpl cpl;
 
+	cr_assert_eq(host_make_local(&h, shadow, 2ul * PLX_PAGE_SIZE), 0);
 	cr_assert_eq(host_create_queue(&h, 1, 16), 0);
 	cpl = host_admin(&h, &cmd);
 	cr_assert_eq(host_status(&cpl), 0);
