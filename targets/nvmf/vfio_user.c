@@ -90,6 +90,7 @@ static void conn_close(struct vu_conn *c)
 	vu_msg_purge(c);
 	vu_irq_fini(c);
 	nvmf_fn_halt(&c->fn);
+	vu_remote_cancel(c);
 	c->drain_tsc = plx_tsc();
 	v->conn = NULL;
 	v->stats.connected = 0;
@@ -172,6 +173,7 @@ static struct vu_conn *conn_create(struct plx_nvmf_vfio_user *v, int fd)
 	c->max_xfer = VFIO_USER_DEFAULT_MAX_XFER;
 	STAILQ_INIT(&c->held);
 	STAILQ_INIT(&c->tx);
+	TAILQ_INIT(&c->ops);
 	rc = conn_init(c);
 	if (!rc)
 		return c;
@@ -234,6 +236,7 @@ static int loop_tick(void *arg);
 static bool front_step(struct plx_nvmf_vfio_user *v)
 {
 	struct vu_conn *c = v->conn, *next;
+	bool waiting = c && vu_remote_step(c);
 
 	if (c && atomic_load_explicit(&c->faulted, memory_order_relaxed))
 		vu_conn_drop(c, "a file it gave as memory became shorter than the mapping");
@@ -247,7 +250,8 @@ static bool front_step(struct plx_nvmf_vfio_user *v)
 		next = TAILQ_NEXT(c, link);
 		conn_drain_step(c);
 	}
-	return v->ndraining || (v->conn && (v->conn->busy || !STAILQ_EMPTY(&v->conn->tx)));
+	return waiting || v->ndraining ||
+	       (v->conn && (v->conn->busy || !STAILQ_EMPTY(&v->conn->tx)));
 }
 
 /* A poller of another period takes over. Without memory for one, the old one goes on. */
@@ -263,6 +267,11 @@ static void loop_set_fast(struct vu_loop *l, bool fast)
 	plx_poller_destroy(l->poller);
 	l->poller = p;
 	l->fast = fast;
+}
+
+void vu_hurry(struct vu_conn *c)
+{
+	loop_set_fast(c->v->loop, true);
 }
 
 static int conn_event(struct vu_conn *c, uint32_t events)

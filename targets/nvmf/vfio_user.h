@@ -8,7 +8,7 @@
  *   vfio_user_bar.c  regions: registers, doorbells, MSI-X table
  *   vfio_user_cfg.c  PCI configuration space
  *   vfio_user_irq.c  interrupts
- *   vfio_user_dma.c  the client's memory
+ *   vfio_user_dma.c  the client's memory; vfio_user_remote.c what of it is reached by messages
  *
  * All of a front end belongs to one plx_thread and is looked at from its turns.
  */
@@ -17,6 +17,7 @@
 
 #include "core/vfio_user.h"
 #include "targets/nvmf/nvmf_internal.h"
+#include "targets/nvmf/remote.h"
 
 #define VU_MAX_FDS	  253u /* the kernel's SCM_MAX_FD */
 #define VU_MAX_XFER	  VFIO_USER_DEFAULT_MAX_XFER /* what we take in one message */
@@ -59,7 +60,7 @@ struct vu_tx {
 struct vu_map {
 	uint64_t iova, len;
 	uint8_t prot; /* VFIO_USER_DMA_READABLE, WRITEABLE */
-	void *va; /* of @iova; within the mmap() that follows. */
+	void *va; /* of @iova; within the mmap() that follows. NULL: reached by messages */
 	void *base;
 	size_t base_len; /* whole pages, which may be large ones */
 	int guard; /* core/fault.h */
@@ -110,6 +111,11 @@ struct vu_conn {
 	uint64_t map_bytes;
 	_Atomic uint32_t faulted; /* by the signal handler: a mapping lost its file */
 
+	/* DMA_READ and DMA_WRITE under way, the oldest first */
+	TAILQ_HEAD(, vu_op) ops;
+	uint32_t nops;
+	uint16_t next_id;
+
 	/* interrupts */
 	struct vu_vector intx;
 	struct vu_vector *msix; /* [nvec] */
@@ -141,6 +147,9 @@ struct plx_nvmf_vfio_user {
 
 /** vu_conn_drop - the client is gone, or broke the protocol (@why, logged): close and drain */
 void vu_conn_drop(struct vu_conn *c, const char *why);
+/** vu_hurry - an answer is awaited: look for it often */
+void vu_hurry(struct vu_conn *c);
+
 /* ---- vfio_user_msg.c ---- */
 
 /** vu_rx - receive and handle what is there, within bounds. Return: messages */
@@ -218,5 +227,16 @@ void vu_dma_map(struct vu_conn *c, struct vu_msg *m);
 void vu_dma_unmap(struct vu_conn *c, struct vu_msg *m);
 /** vu_dma_unmap_step - Return: true when everything taken back is unmapped */
 bool vu_dma_unmap_step(struct vu_conn *c);
+
+/* ---- vfio_user_remote.c ---- */
+
+/** vu_remote_init - once it is known how much the client takes. Return: 0; -ENOMEM */
+int vu_remote_init(struct vu_conn *c);
+/** vu_remote_reply - Return: false when nobody waits for it */
+bool vu_remote_reply(struct vu_conn *c, const struct vu_msg *m);
+/** vu_remote_step - drops a client that does not answer. Return: whether an answer is awaited */
+bool vu_remote_step(struct vu_conn *c);
+/** vu_remote_cancel - the connection is gone: all that is under way ends */
+void vu_remote_cancel(struct vu_conn *c);
 
 #endif

@@ -110,6 +110,11 @@ static void version(struct vu_conn *c, struct vu_msg *m)
 		vu_conn_drop(c, "capabilities in VERSION that we cannot work with");
 		return;
 	}
+	if (vu_remote_init(c)) {
+		free(text);
+		vu_conn_drop(c, "out of memory for what it may ask for");
+		return;
+	}
 	c->negotiated = true;
 	out = vu_reply(c, &m->hdr, (uint32_t)(sizeof *out + strlen(text) + 1), -1);
 	if (out) {

@@ -120,6 +120,14 @@ static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset
 	return rc;
 }
 
+/* The client did not share it: the function asks for what it needs of it */
+static int map_remote(struct vu_conn *c, const struct vu_map *m)
+{
+	return c->max_xfer < NVMF_REMOTE_MIN_LEN
+		       ? -ENOTSUP
+		       : nvmf_fn_dma_map_remote(&c->fn, m->iova, m->len, dma_prot(m));
+}
+
 static bool overlaps(const struct vu_map *m, uint64_t iova, uint64_t len)
 {
 	return iova < m->iova + m->len && m->iova < iova + len;
@@ -154,7 +162,7 @@ void vu_dma_map(struct vu_conn *c, struct vu_msg *msg)
 		m.iova = in->address;
 		m.len = in->size;
 		m.prot = (uint8_t)in->flags;
-		rc = msg->nfds ? map_file(c, &m, msg->fds[0], in->offset) : -ENOTSUP;
+		rc = msg->nfds ? map_file(c, &m, msg->fds[0], in->offset) : map_remote(c, &m);
 	}
 	if (rc) {
 		vu_reply_error(c, &msg->hdr, -rc);
@@ -187,6 +195,12 @@ static void forget(struct vu_conn *c, const struct vu_map *m)
 	c->map_bytes -= m->len;
 }
 
+static bool in_use(struct vu_conn *c, const struct vu_map *m)
+{
+	return m->va ? nvmf_fn_uses(&c->fn, m->va, m->len)
+		     : nvmf_fn_remote_busy(&c->fn, m->iova, m->len);
+}
+
 /* Return: true when everything taken back is unmapped */
 static bool unmap_step(struct vu_conn *c)
 {
@@ -194,7 +208,7 @@ static bool unmap_step(struct vu_conn *c)
 
 	while (c->nrevoked) {
 		m = &c->maps[c->nmaps + c->nrevoked - 1];
-		if (nvmf_fn_uses(&c->fn, m->va, m->len))
+		if (in_use(c, m))
 			return false;
 		map_release(m);
 		c->nrevoked--;
@@ -247,7 +261,10 @@ bool vu_dma_unmap_step(struct vu_conn *c)
 		c->busy_aborted = true;
 		nvmf_log(WARN, "%s: commands outlive the memory they use: aborting them",
 			 c->v->path);
-		nvmf_fn_abort_users(&c->fn, m->va, m->len);
+		if (m->va)
+			nvmf_fn_abort_users(&c->fn, m->va, m->len);
+		else
+			nvmf_fn_remote_abort(&c->fn, m->iova, m->len);
 	}
 	return false;
 }

@@ -154,7 +154,8 @@ static void handle(struct vu_conn *c, struct vu_msg *m)
 {
 	c->v->stats.messages++;
 	if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY) {
-		c->v->stats.rejected++; /* to nothing that we asked */
+		if (!vu_remote_reply(c, m))
+			c->v->stats.rejected++; /* to nothing that we asked */
 	} else if (c->busy) {
 		STAILQ_INSERT_TAIL(&c->held, m, link);
 		c->nheld++;

@@ -88,6 +88,63 @@ static char *share(int *fd, size_t len)
 	return va;
 }
 
+/* ---- memory that is not shared: the client answers for it ---- */
+
+static bool answering;
+static int answer_error; /* errno of every answer, or 0 */
+static uint32_t asked;
+
+static char *at(uint64_t address, uint64_t len)
+{
+	if (address - DATA < REGION && len <= REGION - (address - DATA))
+		return data + (address - DATA);
+	if (address - QUEUES < REGION && len <= REGION - (address - QUEUES))
+		return queues + (address - QUEUES);
+	return NULL;
+}
+
+static void answer_one(void)
+{
+	struct vfio_user_dma_rw *rw = (void *)p.data;
+	bool read = p.hdr.command == VFIO_USER_DMA_READ;
+	uint32_t id = p.id;
+	char *mem;
+
+	cr_assert_eq(p.hdr.flags & VFIO_USER_TYPE_MASK, VFIO_USER_TYPE_COMMAND);
+	cr_assert(read || p.hdr.command == VFIO_USER_DMA_WRITE);
+	mem = at(rw->address, rw->count);
+	cr_assert_not_null(mem, "0x%lx is not the guest's", (unsigned long)rw->address);
+	asked++;
+	p.id = p.hdr.id - 1; /* the reply has the command's */
+	if (answer_error) {
+		struct vfio_user_hdr h = { .id = p.hdr.id,
+					   .command = p.hdr.command,
+					   .size = sizeof h,
+					   .flags = VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR,
+					   .error = (uint32_t)answer_error };
+
+		cr_assert_eq(write(p.fd, &h, sizeof h), (ssize_t)sizeof h);
+	} else if (read) {
+		memcpy(rw + 1, mem, rw->count);
+		peer_send(&p, VFIO_USER_DMA_READ, VFIO_USER_TYPE_REPLY, rw,
+			  (uint32_t)(sizeof *rw + rw->count), NULL, 0);
+	} else {
+		memcpy(mem, rw + 1, rw->count);
+		peer_send(&p, VFIO_USER_DMA_WRITE, VFIO_USER_TYPE_REPLY, rw, 12, NULL, 0);
+	}
+	p.id = (uint16_t)id;
+}
+
+static void answer(void)
+{
+	struct pollfd f = { .fd = p.fd, .events = POLLIN };
+
+	while (answering && poll(&f, 1, 0) == 1) {
+		cr_assert_eq(peer_recv(&p), 0);
+		answer_one();
+	}
+}
+
 /* ---- the guest ---- */
 
 static void ring(uint32_t index, uint32_t value)
@@ -107,6 +164,7 @@ static bool has_cpl(void *arg)
 {
 	uint32_t qid = *(uint32_t *)arg;
 
+	answer();
 	return (__atomic_load_n(&next_cpl(qid)->status, __ATOMIC_ACQUIRE) & 1) == q[qid].phase;
 }
 
@@ -184,17 +242,23 @@ static void map_doorbells(void)
 	cr_assert_neq((void *)db, MAP_FAILED);
 }
 
-static void boot(void)
+static void boot_sharing(bool share_queues, bool share_data)
 {
 	cr_assert_eq(peer_start(&p, &s), 0);
 	if (!queues)
 		queues = share(&queues_fd, REGION);
 	if (!data)
 		data = share(&data_fd, REGION);
-	cr_assert_eq(peer_map(&p, QUEUES, REGION, RW, queues_fd, 0), 0);
-	cr_assert_eq(peer_map(&p, DATA, REGION, RW, data_fd, 0), 0);
+	cr_assert_eq(peer_map(&p, QUEUES, REGION, RW, share_queues ? queues_fd : -1, 0), 0);
+	cr_assert_eq(peer_map(&p, DATA, REGION, RW, share_data ? data_fd : -1, 0), 0);
+	answering = !share_queues || !share_data;
 	map_doorbells();
 	enable();
+}
+
+static void boot(void)
+{
+	boot_sharing(true, true);
 }
 
 static struct plx_nvme_cmd rw(uint8_t opc, uint64_t iova)
@@ -632,6 +696,101 @@ Test(vfio_user_io, truncated_file_drops_the_client_and_nobody_else)
 	db = NULL;
 	munmap(data, REGION);
 	data = NULL;
+	boot();
+	check_io();
+}
+
+/* ---- memory by messages ---- */
+
+Test(vfio_user_io, data_by_messages)
+{
+	struct plx_nvme_cmd cmd = rw(nvme_cmd_write, DATA + 512);
+	uint64_t *list;
+
+	boot_sharing(true, false);
+	list = (uint64_t *)(queues + 0x8000);
+	check_io();
+	cr_expect_geq(asked, 2);
+	/* 64 KiB by a list of PRPs, not page aligned */
+	for (uint32_t i = 0; i < 65536; i++)
+		data[512 + i] = (char)(i * 7 >> 3);
+	for (uint32_t i = 0; i < 16; i++)
+		list[i] = DATA + (i + 1) * 4096;
+	cmd.prp2 = QUEUES + 0x8000;
+	cmd.cdw12 = 127;
+	cr_assert_eq(run(1, &cmd), 0);
+	for (uint32_t i = 0; i < 17; i++)
+		list[i] = DATA + (i + 0x41) * 4096;
+	cmd.opc = nvme_cmd_read;
+	cmd.prp1 = DATA + 0x40000 + 512;
+	cr_assert_eq(run(1, &cmd), 0);
+	cr_expect_eq(memcmp(data + 512, data + 0x40000 + 512, 65536), 0);
+}
+
+Test(vfio_user_io, queues_and_data_by_messages_with_interrupts)
+{
+	int fd = efd();
+
+	boot_sharing(false, false);
+	answering = false;
+	cr_assert_eq(peer_set_irqs(&p, EVENTFD | TRIGGER, MSIX, 1, 1, NULL, &fd, 1), 0);
+	answering = true;
+	for (int i = 0; i < 40; i++) {
+		check_io();
+		cr_assert(peer_poll(&s, is_signalled, &fd));
+	}
+}
+
+Test(vfio_user_io, refused_messages_fail_the_command)
+{
+	boot_sharing(true, false);
+	answer_error = EFAULT;
+	cr_expect_eq(io(nvme_cmd_write, DATA), NVME_SC_DATA_XFER_ERROR);
+	answer_error = 0;
+	check_io();
+}
+
+Test(vfio_user_io, unmap_waits_for_messages_under_way)
+{
+	struct plx_nvme_cmd cmd = rw(nvme_cmd_write, DATA);
+	struct vfio_user_dma_unmap u = { .argsz = sizeof u, .address = DATA, .size = REGION };
+
+	boot_sharing(true, false);
+	submit(1, &cmd);
+	cr_assert_eq(peer_recv(&p), 0);
+	cr_assert_eq(p.hdr.command, VFIO_USER_DMA_READ);
+	peer_send(&p, VFIO_USER_DMA_UNMAP, 0, &u, sizeof u, NULL, 0);
+	peer_idle(&s);
+	answer_one();
+	cr_assert_eq(peer_recv(&p), 0);
+	cr_expect_eq(p.hdr.command, VFIO_USER_DMA_UNMAP);
+	cr_expect_eq(reap(1), 0);
+}
+
+Test(vfio_user_io, client_that_does_not_answer_is_dropped)
+{
+	struct plx_nvme_cmd cmd = rw(nvme_cmd_write, DATA);
+
+	boot_sharing(true, false);
+	submit(1, &cmd);
+	cr_assert_eq(peer_recv(&p), 0);
+	cr_assert_eq(peer_recv(&p), -ECONNRESET);
+	peer_close(&p);
+	db = NULL;
+	boot();
+	check_io();
+}
+
+Test(vfio_user_io, client_that_leaves_without_answering_is_cleaned_up)
+{
+	struct plx_nvme_cmd cmd = rw(nvme_cmd_write, DATA);
+
+	boot_sharing(false, false);
+	submit(1, &cmd);
+	cr_assert_eq(peer_recv(&p), 0);
+	peer_close(&p);
+	db = NULL;
+	cr_assert(peer_poll(&s, peer_nobody, &s));
 	boot();
 	check_io();
 }
