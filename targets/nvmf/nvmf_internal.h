@@ -212,7 +212,7 @@ struct nvmf_dma_region {
 	char *va; /* NULL: by messages only (remote.h); never in nvmf_fn.last */
 	uint32_t prot; /* PROT_READ, PROT_WRITE: what the device may do there */
 };
-#define NVMF_MAX_REGIONS 1024
+#define NVMF_MAX_REGIONS 16384
 #define NVMF_SINK_SIZE	 65536u
 #define NVMF_DMA_RW	 3u /* PROT_READ | PROT_WRITE; others are never in nvmf_fn.last */
 

@@ -8,7 +8,8 @@
  *   vfio_user_bar.c  regions: registers, doorbells, MSI-X table
  *   vfio_user_cfg.c  PCI configuration space
  *   vfio_user_irq.c  interrupts
- *   vfio_user_dma.c  the client's memory; vfio_user_remote.c what of it is reached by messages
+ *   vfio_user_dma.c  the client's memory; vfio_user_remote.c what of it is reached by messages;
+ *   vfio_user_window.c where the rest lies in our address space
  *
  * All of a front end belongs to one plx_thread and is looked at from its turns.
  */
@@ -28,6 +29,7 @@
 #define VU_MAX_HELD_BYTES (1u << 20)
 #define VU_MAX_TX	  (4u << 20) /* bytes of replies that the client has not taken */
 #define VU_MAX_MAPS	  NVMF_MAX_REGIONS
+#define VU_MAX_WINDOWS	  64u
 #define VU_MAX_DRAIN	  8u /* dead clients' functions that still drain */
 
 #define VU_DOORBELLS 0x1000u /* offset in BAR 0 (NVMe over PCIe Transport 1.0c §3.1.2) */
@@ -64,6 +66,14 @@ struct vu_map {
 	void *base;
 	size_t base_len; /* whole pages, which may be large ones */
 	int guard; /* core/fault.h */
+	char *window; /* base of the window it lies in; NULL: anywhere */
+};
+
+/* Address space reserved for the client's addresses from @iova on. There while it holds maps */
+struct vu_window {
+	uint64_t iova;
+	char *base;
+	uint32_t maps;
 };
 
 struct vu_vector {
@@ -109,6 +119,8 @@ struct vu_conn {
 	struct vu_map *maps; /* [VU_MAX_MAPS]: @nmaps, and @nrevoked that are being taken back */
 	uint32_t nmaps, nrevoked;
 	uint64_t map_bytes;
+	struct vu_window windows[VU_MAX_WINDOWS];
+	uint32_t nwindows;
 	_Atomic uint32_t faulted; /* by the signal handler: a mapping lost its file */
 
 	/* DMA_READ and DMA_WRITE under way, the oldest first */
@@ -216,6 +228,14 @@ bool vu_irq_intx_asserted(const struct vu_conn *c);
 void vu_set_irqs(struct vu_conn *c, struct vu_msg *m);
 void vu_msix_read(struct vu_conn *c, uint32_t offset, uint8_t *buf, uint32_t len);
 void vu_msix_write(struct vu_conn *c, uint32_t offset, const uint8_t *buf, uint32_t len);
+
+/* ---- vfio_user_window.c ---- */
+
+/** vu_window_place - where @m, of @m->base_len bytes from @skip bytes before its @iova on, is to be
+ *  mapped with MAP_FIXED, in pages of @page bytes. Return: NULL: anywhere */
+void *vu_window_place(struct vu_conn *c, struct vu_map *m, uint64_t page, uint64_t skip);
+/** vu_window_leave - unmap @m; its place is free for others, or goes with the last of its window */
+void vu_window_leave(struct vu_conn *c, struct vu_map *m);
 
 /* ---- vfio_user_dma.c ---- */
 

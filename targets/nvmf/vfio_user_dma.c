@@ -32,19 +32,19 @@ int vu_dma_init(struct vu_conn *c)
 	return c->maps ? 0 : -ENOMEM;
 }
 
-static void map_release(struct vu_map *m)
+static void map_release(struct vu_conn *c, struct vu_map *m)
 {
 	if (!m->base)
 		return;
 	plx_fault_unguard(m->guard);
-	munmap(m->base, m->base_len);
+	vu_window_leave(c, m);
 	m->base = NULL;
 }
 
 void vu_dma_fini(struct vu_conn *c)
 {
 	for (uint32_t i = 0; i < c->nmaps + c->nrevoked; i++)
-		map_release(&c->maps[i]);
+		map_release(c, &c->maps[i]);
 	free(c->maps);
 	c->maps = NULL;
 	c->nmaps = c->nrevoked = 0;
@@ -97,6 +97,7 @@ static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset
 {
 	uint32_t prot = dma_prot(m);
 	uint64_t page = PLX_PAGE_SIZE, skip;
+	void *place;
 	int rc = file_check(fd, offset, m->len, &page);
 
 	if (rc)
@@ -104,11 +105,17 @@ static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset
 	/* a region may begin and end within a large page: a guest's memory has holes of less */
 	skip = offset % page;
 	m->base_len = (skip + m->len + page - 1) / page * page;
-	m->base = mmap(NULL, m->base_len, (int)prot, MAP_SHARED | MAP_NORESERVE, fd,
+	place = vu_window_place(c, m, page, skip);
+	m->base = mmap(place, m->base_len, (int)prot,
+		       MAP_SHARED | MAP_NORESERVE | (place ? MAP_FIXED : 0), fd,
 		       (off_t)(offset - skip));
 	if (m->base == MAP_FAILED) {
+		rc = -errno;
+		m->base = place;
+		if (place)
+			vu_window_leave(c, m);
 		m->base = NULL;
-		return -errno;
+		return rc;
 	}
 	m->va = (char *)m->base + skip;
 	/* guests' memory is of no use in a core file, and large */
@@ -116,7 +123,7 @@ static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset
 	m->guard = plx_fault_guard(m->base, m->base_len, &c->faulted);
 	rc = m->guard < 0 ? m->guard : nvmf_fn_dma_map_prot(&c->fn, m->iova, m->va, m->len, prot);
 	if (rc)
-		map_release(m);
+		map_release(c, m);
 	return rc;
 }
 
@@ -175,24 +182,50 @@ void vu_dma_map(struct vu_conn *c, struct vu_msg *msg)
 
 /* ---- DMA_UNMAP ---- */
 
-/* In any order: maps are few, or rarely looked for */
-static int map_find(const struct vu_conn *c, uint64_t iova, uint64_t len)
+static bool is_within(const struct vu_map *m, uint64_t iova, uint64_t len)
 {
-	int rc = -ENOENT;
-
-	for (uint32_t i = 0; i < c->nmaps; i++) {
-		if (c->maps[i].iova == iova && c->maps[i].len == len)
-			return (int)i;
-		if (len && iova <= UINT64_MAX - len && overlaps(&c->maps[i], iova, len))
-			rc = -EINVAL;
-	}
-	return rc;
+	return m->iova >= iova && m->iova - iova <= len && m->len <= len - (m->iova - iova);
 }
 
-static void forget(struct vu_conn *c, const struct vu_map *m)
+/*
+ * One map, named exactly, is what the specification has. QEMU with an IOMMU of the guest's takes
+ * back ranges with several small ones in them, too: that cannot be misunderstood. Return: 0; -errno
+ */
+static int unmap_check(const struct vu_conn *c, uint64_t iova, uint64_t len)
 {
-	nvmf_fn_revoke(&c->fn, m->iova, m->len);
-	c->map_bytes -= m->len;
+	uint32_t whole = 0;
+
+	if (!len || iova > UINT64_MAX - len)
+		return -EINVAL;
+	for (uint32_t i = 0; i < c->nmaps; i++) {
+		const struct vu_map *m = &c->maps[i];
+
+		if (m->iova == iova && m->len == len)
+			return 0;
+		if (is_within(m, iova, len))
+			whole++;
+		else if (overlaps(m, iova, len))
+			return -EINVAL;
+	}
+	return whole > 1 ? 0 : -ENOENT;
+}
+
+/* Those taken back stand behind the others until no command uses them */
+static void take_back(struct vu_conn *c, uint64_t iova, uint64_t len)
+{
+	for (uint32_t i = 0; i < c->nmaps;) {
+		struct vu_map m = c->maps[i];
+
+		if (!is_within(&m, iova, len)) {
+			i++;
+			continue;
+		}
+		nvmf_fn_revoke(&c->fn, m.iova, m.len);
+		c->map_bytes -= m.len;
+		c->maps[i] = c->maps[--c->nmaps];
+		c->maps[c->nmaps] = m;
+		c->nrevoked++;
+	}
 }
 
 static bool in_use(struct vu_conn *c, const struct vu_map *m)
@@ -210,7 +243,7 @@ static bool unmap_step(struct vu_conn *c)
 		m = &c->maps[c->nmaps + c->nrevoked - 1];
 		if (in_use(c, m))
 			return false;
-		map_release(m);
+		map_release(c, m);
 		c->nrevoked--;
 	}
 	return true;
@@ -219,35 +252,25 @@ static bool unmap_step(struct vu_conn *c)
 void vu_dma_unmap(struct vu_conn *c, struct vu_msg *msg)
 {
 	const struct vfio_user_dma_unmap *in = (const void *)msg->data;
-	int i = -EINVAL;
+	uint64_t iova = 0, len = UINT64_MAX;
+	int rc = 0;
 
 	if (msg->len < sizeof *in || in->argsz < sizeof *in || msg->nfds) {
-		i = -EINVAL;
+		rc = -EINVAL;
 	} else if (in->flags == VFIO_DMA_UNMAP_FLAG_ALL) {
-		i = in->address || in->size ? -EINVAL : (int)VU_MAX_MAPS;
+		rc = in->address || in->size ? -EINVAL : 0;
 	} else if (in->flags) {
-		i = in->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? -ENOTSUP : -EINVAL;
+		rc = in->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ? -ENOTSUP : -EINVAL;
 	} else {
-		i = map_find(c, in->address, in->size);
+		iova = in->address;
+		len = in->size;
+		rc = unmap_check(c, iova, len);
 	}
-	if (i < 0) {
-		vu_reply_error(c, &msg->hdr, -i);
+	if (rc) {
+		vu_reply_error(c, &msg->hdr, -rc);
 		return;
 	}
-	/* those taken back stand behind the others until no command uses them */
-	if (i == (int)VU_MAX_MAPS) {
-		for (uint32_t k = 0; k < c->nmaps; k++)
-			forget(c, &c->maps[k]);
-		c->nrevoked = c->nmaps;
-		c->nmaps = 0;
-	} else {
-		struct vu_map m = c->maps[i];
-
-		forget(c, &m);
-		c->maps[i] = c->maps[--c->nmaps];
-		c->maps[c->nmaps] = m;
-		c->nrevoked = 1;
-	}
+	take_back(c, iova, len);
 	vu_busy_begin(c, VU_UNMAPPING, &msg->hdr, in, sizeof *in);
 }
 

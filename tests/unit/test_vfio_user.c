@@ -134,7 +134,7 @@ Test(vfio_user, version_replies_with_a_subset_of_what_was_proposed)
 	cr_assert_eq(p.data[p.len - 1], 0);
 	cr_assert(strstr(text, "\"max_msg_fds\":8"));
 	cr_assert(strstr(text, "\"max_data_xfer_size\":4096"));
-	cr_assert(strstr(text, "\"max_dma_maps\":1024"));
+	cr_assert(strstr(text, "\"max_dma_maps\":16384"));
 	cr_assert(strstr(text, "\"twin_socket\":{\"supported\":false}"));
 	cr_assert(strstr(text, "\"write_multiple\":true"));
 	cr_assert(!strstr(text, "migration") && !strstr(text, "unknown") &&
