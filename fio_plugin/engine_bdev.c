@@ -119,7 +119,7 @@ static struct io_u *bdev_event(struct thread_data *td, int event)
 	return job->events.list[event];
 }
 
-static char *bdev_errdetails(struct io_u *u)
+static char *bdev_errdetails(ERRDETAILS_ARGS)
 {
 	const struct bdev_req *r = u->engine_data;
 

@@ -283,7 +283,7 @@ static struct io_u *nvme_event(struct thread_data *td, int event)
 	return job->events.list[event];
 }
 
-static char *nvme_errdetails(struct io_u *u)
+static char *nvme_errdetails(ERRDETAILS_ARGS)
 {
 	const struct nvme_req *r = u->engine_data;
 

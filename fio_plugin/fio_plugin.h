@@ -219,6 +219,12 @@ int engine_file_nothing(struct thread_data *td, struct fio_file *f);
 void engine_register(struct ioengine_ops *ops);
 void engine_unregister(struct ioengine_ops *ops);
 
+#ifdef PLX_FIO_ERRDETAILS_TD
+#define ERRDETAILS_ARGS struct thread_data *td, struct io_u *u
+#else
+#define ERRDETAILS_ARGS struct io_u *u
+#endif
+
 /*
  * DISKLESSIO: fio makes no directories out of what looks like a path. NO_OFFLOAD: a job's I/O stays
  * in its thread, which owns its queues.
