@@ -38,13 +38,13 @@ static int op_start(struct vu_conn *c, uint16_t command, uint64_t iova, void *ds
 	op = malloc(sizeof *op);
 	if (!op)
 		return -EAGAIN;
-	rw = vu_send(c, &h, (uint32_t)sizeof *rw + (dst ? 0 : len), -1);
+	rw = vu_send(c, &h, (uint32_t)sizeof *rw + (src ? len : 0), -1);
 	if (!rw) {
 		free(op);
 		return -ECANCELED;
 	}
 	*rw = (struct vfio_user_dma_rw){ .address = iova, .count = len };
-	if (!dst)
+	if (src)
 		memcpy(rw + 1, src, len);
 	*op = (struct vu_op){ .id = c->next_id++,
 			      .command = command,
