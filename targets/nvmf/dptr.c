@@ -67,7 +67,7 @@ static bool region_touches(const struct nvmf_dma_region *a, const struct nvmf_dm
  * Neighbours on both sides of the mapping become one region: memory given page by page costs one
  * look-up, not many
  */
-static int region_add(struct nvmf_fn *fn, struct nvmf_dma_region new)
+static int region_add_locked(struct nvmf_fn *fn, struct nvmf_dma_region new)
 {
 	uint32_t at = regions_upto(fn, new.iova);
 	struct nvmf_dma_region *prev = at ? &fn->regions[at - 1] : NULL;
@@ -92,17 +92,24 @@ static int region_add(struct nvmf_fn *fn, struct nvmf_dma_region new)
 	return region_insert(fn, at, new) ? 0 : -ENOSPC;
 }
 
-int nvmf_fn_dma_map_prot(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len, uint32_t prot)
+static int region_add(struct nvmf_fn *fn, struct nvmf_dma_region new)
 {
 	int rc;
 
-	if (!len || !va || iova > UINT64_MAX - len || (uintptr_t)va > UINTPTR_MAX - len)
-		return -EINVAL;
 	pthread_mutex_lock(&fn->region_lock);
-	rc = region_add(fn, (struct nvmf_dma_region){
-				    .iova = iova, .len = len, .va = va, .prot = prot });
+	rc = region_add_locked(fn, new);
+	if (!rc)
+		atomic_fetch_add_explicit(&fn->region_gen, 1, memory_order_release);
 	pthread_mutex_unlock(&fn->region_lock);
 	return rc;
+}
+
+int nvmf_fn_dma_map_prot(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len, uint32_t prot)
+{
+	if (!len || !va || iova > UINT64_MAX - len || (uintptr_t)va > UINTPTR_MAX - len)
+		return -EINVAL;
+	return region_add(fn, (struct nvmf_dma_region){
+				      .iova = iova, .len = len, .va = va, .prot = prot });
 }
 
 int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len)
@@ -112,12 +119,7 @@ int nvmf_fn_dma_map(struct nvmf_fn *fn, uint64_t iova, void *va, uint64_t len)
 
 int nvmf_region_add_remote(struct nvmf_fn *fn, uint64_t iova, uint64_t len, uint32_t prot)
 {
-	int rc;
-
-	pthread_mutex_lock(&fn->region_lock);
-	rc = region_add(fn, (struct nvmf_dma_region){ .iova = iova, .len = len, .prot = prot });
-	pthread_mutex_unlock(&fn->region_lock);
-	return rc;
+	return region_add(fn, (struct nvmf_dma_region){ .iova = iova, .len = len, .prot = prot });
 }
 
 bool nvmf_region_find(struct nvmf_fn *fn, uint64_t iova, struct nvmf_dma_region *out)

@@ -9,8 +9,8 @@
  *   dptr.c           PRPs and SGLs to iovecs
  *   remote.h         host memory that is reached by messages only
  *   pcie.c           the virtual PCIe function: registers and reset; pcie_queue.c its queues and
- *   doorbells
- *   revoke.c         host memory taken back while in use
+ *   doorbells, dbbuf.c those in shadow pages
+ *   revoke.c         host memory taken back while in use; park.c queues that lie there
  *   virtual.c        the in-process front end; device.c the tools' embedded device
  *   vfio_user*.c     the vfio-user front end (vfio_user.h)
  *
@@ -149,6 +149,8 @@ struct nvmf_cq {
 	uint16_t vector;
 	bool irq_enabled;
 	uint8_t bad_db; /* reported an invalid doorbell value */
+	uint8_t cold_room; /* parked or remote: nvmf_cq_cold_room() says how much there is */
+	uint8_t parked; /* its memory is unmapped: park.c */
 	uint32_t sqs; /* submission queues that complete here */
 	uint32_t rounds; /* how often tail came back to 0 */
 	uint64_t irq_seen; /* the front end's: where it was when its interrupt was signalled */
@@ -158,6 +160,8 @@ struct nvmf_cq {
 	volatile uint32_t *eventidx; /* shadow doorbells (DBBUF) */
 	struct nvmf_remote_queue *remote; /* where the host's memory is remote; else NULL */
 	const uint16_t *visible; /* &tail, unless the host's memory is remote: nvmf_cq_visible() */
+	uint64_t wanted_tsc; /* parked: since when a completion waits for its memory; or 0 */
+	bool shadowed; /* the host uses a shadow doorbell for it */
 } plx_aligned(PLX_NO_SHARE);
 
 /**
@@ -192,6 +196,10 @@ struct nvmf_sq {
 	uint8_t bad_db;
 	uint8_t prio;
 	/* cold */
+	uint8_t parked; /* its memory is unmapped: park.c */
+	bool shadowed; /* the host uses a shadow doorbell for it */
+	uint32_t parked_tail; /* where the doorbell was then */
+	uint64_t wanted_tsc; /* since when it is elsewhere; or 0 */
 	struct nvmf_req *reqs; /* nreqs of them */
 	struct iovec *iovs;
 	uint32_t nreqs;
@@ -241,7 +249,9 @@ struct nvmf_fn {
 	/* the table: any thread maps and unmaps, the function's thread looks up on a miss of
 	 * @last */
 	pthread_mutex_t region_lock;
-	_Atomic uint32_t region_gen; /* counts unmaps; nvmf_fn_poll() forgets @last when it moved */
+	/* counts maps and unmaps; when it moved nvmf_fn_attend() forgets @last and looks for the
+	 * memory of what is parked */
+	_Atomic uint32_t region_gen;
 	uint32_t region_gen_seen;
 	/* [NVMF_SINK_SIZE] where bit buckets send data, never read: one serves any number of
 	 * commands. Not thread-local: a library that fio loads has no room for that */
@@ -254,6 +264,9 @@ struct nvmf_fn {
 	struct nvmf_sq **sqs; /* [max_io_queues + 1] by qid */
 	struct nvmf_cq **cqs;
 	uint64_t dbbuf_shadow, dbbuf_eventidx;
+	bool dbbuf_parked; /* the pages are unmapped */
+	bool parked; /* they are, or a queue is */
+	bool resolve; /* memory was mapped since it was last looked for */
 	struct nvmf_group *group; /* counts its queues; NULL: nobody does */
 
 	/* registers (NVMe over PCIe Transport 1.0c §3.1, Base 2.0c §3.1.3) */
@@ -335,15 +348,19 @@ void nvmf_fn_dma_unmap(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
 /**
  * nvmf_fn_revoke - unmap host memory that may be in use, in the function's thread (revoke.c)
  *
- * No command finds it any more; a queue in it makes the controller fatal. Those that found it
- * before go on: the memory stays until nvmf_fn_uses() says no, which it may be made to do sooner by
- * nvmf_fn_abort_users().
+ * No command finds it any more; a queue in it is parked until it is mapped again (park.c). Those
+ * that found it before go on: the memory stays until nvmf_fn_uses() says no, which it may be made
+ * to do sooner by nvmf_fn_abort_users().
  */
 void nvmf_fn_revoke(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
 bool nvmf_fn_uses(struct nvmf_fn *fn, const void *va, uint64_t len);
 void nvmf_fn_abort_users(struct nvmf_fn *fn, const void *va, uint64_t len);
 /** nvmf_fn_die - CSTS.CFS, and no queue is served any more until a controller reset */
 void nvmf_fn_die(struct nvmf_fn *fn, const char *why);
+static inline bool nvmf_fn_is_fatal(const struct nvmf_fn *fn)
+{
+	return fn->csts & 1u << NVME_CSTS_CFS_SHIFT;
+}
 /** nvmf_fn_reset - function level reset: begins a controller reset, registers are at reset values;
  *  nvmf_fn_is_reset - it is over */
 void nvmf_fn_reset(struct nvmf_fn *fn);
@@ -390,13 +407,40 @@ void nvmf_req_abort(struct nvmf_req *req);
 /** nvmf_sq_kill - controller reset: no fetching, outstanding commands are aborted and complete to
  *  nowhere */
 void nvmf_sq_kill(struct nvmf_sq *sq);
+/** nvmf_sq_activate/deactivate - look at the doorbell of @sq in each turn, or no more */
+void nvmf_sq_activate(struct nvmf_sq *sq);
+void nvmf_sq_deactivate(struct nvmf_sq *sq);
 /** nvmf_fn_dbbuf_queue - put the queues of @qid onto the shadow doorbells, where configured */
 void nvmf_fn_dbbuf_queue(struct nvmf_fn *fn, uint16_t qid);
+/** nvmf_fn_dbbuf_park/resume - the pages are going away: real doorbells from now on; and they may
+ *  be there again (dbbuf.c) */
+void nvmf_fn_dbbuf_park(struct nvmf_fn *fn);
+void nvmf_fn_dbbuf_resume(struct nvmf_fn *fn);
 /** nvmf_fn_attend - the rare things of a turn; nvmf_fn_attend_queues its share in pcie_queue.c */
 void nvmf_fn_attend(struct nvmf_fn *fn);
 void nvmf_fn_attend_queues(struct nvmf_fn *fn);
 
+/* ---- queues whose memory is unmapped: park.c ---- */
+
+/**
+ * nvmf_fn_park - queues and shadow doorbells in [@iova, @iova + @len), which is unmapped: the
+ * function forgets where they were, and serves them no more, until all of their memory is mapped
+ * again, anywhere. Then they go on where they were. Only a host that uses one meanwhile, and for
+ * longer than a second, finds the controller in fatal status.
+ */
+void nvmf_fn_park(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
+/** nvmf_fn_attend_parked - in each turn while fn->parked */
+void nvmf_fn_attend_parked(struct nvmf_fn *fn);
+/** nvmf_cq_cold_room - of @room entries free for the host, those that may be filled, where
+ *  cq->cold_room is set */
+uint32_t nvmf_cq_cold_room(const struct nvmf_cq *cq, uint32_t room);
+
 /* ---- translation: dptr.c ---- */
+
+static inline bool nvmf_overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
+{
+	return a < b ? b - a < a_len : a - b < b_len;
+}
 
 /**
  * nvmf_map - host address of @len bytes at @iova, to be read and written
@@ -473,8 +517,16 @@ void nvmf_remote_queue_free(struct nvmf_remote_queue *q);
 /** nvmf_remote_sq/_cq - the new queue uses it */
 void nvmf_remote_sq(struct nvmf_remote_queue *q, struct nvmf_sq *sq);
 void nvmf_remote_cq(struct nvmf_remote_queue *q, struct nvmf_cq *cq);
-/** nvmf_remote_sq_doorbell - where the host's doorbell of a remote queue is to be read */
-void nvmf_remote_sq_doorbell(struct nvmf_remote_queue *q, volatile uint32_t *db);
+/** nvmf_sq_doorbell - where it says from where the host's doorbell is read, of any queue */
+volatile uint32_t **nvmf_sq_doorbell(struct nvmf_sq *sq);
+/** nvmf_remote_queue_busy - a message of it is under way */
+bool nvmf_remote_queue_busy(const struct nvmf_remote_queue *q);
+/** nvmf_remote_queue_mapped - all of the ring is in remote memory (again) */
+bool nvmf_remote_queue_mapped(const struct nvmf_remote_queue *q);
+/** nvmf_remote_sq_leave/_cq_leave - the queue, which is not busy, has its memory mapped now:
+ *  completions not sent are copied there */
+void nvmf_remote_sq_leave(struct nvmf_sq *sq, const struct plx_nvme_cmd *entries);
+void nvmf_remote_cq_leave(struct nvmf_cq *cq, struct plx_nvme_cpl *entries);
 /** nvmf_remote_cq_room - of @room entries free for the host: 1, or 0 */
 uint32_t nvmf_remote_cq_room(const struct nvmf_cq *cq, uint32_t room);
 /** nvmf_remote_cq_delete - frees @cq. Return: true when entries are on their way to the host: @req

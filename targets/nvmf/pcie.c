@@ -101,6 +101,7 @@ static void fn_free_queues(struct nvmf_fn *fn)
 			nvmf_cq_free(fn->cqs[qid]);
 	}
 	fn->dbbuf_shadow = fn->dbbuf_eventidx = 0;
+	fn->dbbuf_parked = fn->parked = false;
 }
 
 static void fn_kill_queues(struct nvmf_fn *fn)
@@ -247,6 +248,7 @@ void nvmf_fn_attend(struct nvmf_fn *fn)
 	if (gen != fn->region_gen_seen) {
 		fn->region_gen_seen = gen;
 		fn->last.len = 0;
+		fn->resolve = true;
 	}
 	fn->attention = 0;
 	if (atomic_load_explicit(&fn->vanished, memory_order_relaxed) == 1) {
@@ -255,6 +257,8 @@ void nvmf_fn_attend(struct nvmf_fn *fn)
 		fn->nactive = 0;
 		atomic_store_explicit(&fn->vanished, 2, memory_order_relaxed);
 	}
+	if (fn->parked)
+		nvmf_fn_attend_parked(fn);
 	nvmf_fn_attend_queues(fn);
 	if (fn->disabling)
 		fn_disable_step(fn);

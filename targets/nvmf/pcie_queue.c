@@ -39,8 +39,8 @@ static plx_noinline bool cq_refresh_room(struct nvmf_cq *cq)
 		return false;
 	}
 	cq->room = (head + cq->size - cq->tail - 1) % cq->size;
-	if (cq->remote)
-		cq->room = nvmf_remote_cq_room(cq, cq->room);
+	if (cq->cold_room)
+		cq->room = nvmf_cq_cold_room(cq, cq->room);
 	return cq->room;
 }
 
@@ -264,6 +264,17 @@ void nvmf_cq_free(struct nvmf_cq *cq)
 	free(cq);
 }
 
+void nvmf_sq_activate(struct nvmf_sq *sq)
+{
+	struct nvmf_fn *fn = sq->fn;
+
+	fn->active[fn->nactive++] = sq;
+	if (sq->qid)
+		return;
+	memmove(&fn->active[1], &fn->active[0], (fn->nactive - 1) * sizeof *fn->active);
+	fn->active[0] = sq;
+}
+
 struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, uint64_t prp,
 			       struct nvmf_cq *cq)
 {
@@ -318,7 +329,7 @@ struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 		nvmf_remote_sq(remote, sq);
 	cq->sqs++;
 	fn->sqs[qid] = sq;
-	fn->active[fn->nactive++] = sq;
+	nvmf_sq_activate(sq);
 	if (fn->group) {
 		nvmf_count(&fn->group->made[qid != 0], 1);
 		nvmf_count(&fn->group->there[qid != 0], 1);
@@ -326,8 +337,7 @@ struct nvmf_sq *nvmf_sq_create(struct nvmf_fn *fn, uint16_t qid, uint32_t size, 
 	return sq;
 }
 
-/* Take no more commands of @sq */
-static void sq_deactivate(struct nvmf_sq *sq)
+void nvmf_sq_deactivate(struct nvmf_sq *sq)
 {
 	struct nvmf_fn *fn = sq->fn;
 
@@ -343,7 +353,7 @@ static void sq_deactivate(struct nvmf_sq *sq)
 
 void nvmf_sq_free(struct nvmf_sq *sq)
 {
-	sq_deactivate(sq);
+	nvmf_sq_deactivate(sq);
 	sq->cq->sqs--;
 	sq->fn->sqs[sq->qid] = NULL;
 	nvmf_remote_queue_free(sq->remote);
@@ -413,7 +423,7 @@ bool nvmf_fn_abort(struct nvmf_fn *fn, uint16_t sqid, uint16_t cid)
 void nvmf_sq_kill(struct nvmf_sq *sq)
 {
 	sq->state = NVMF_SQ_DEAD;
-	sq_deactivate(sq);
+	nvmf_sq_deactivate(sq);
 	sq->fn->attention = 1;
 	if (sq->qid)
 		sq_abort(sq, -1);
@@ -578,67 +588,7 @@ void nvmf_fn_delete_sq(struct nvmf_fn *fn, struct nvmf_req *req)
 	/* §5.7: commands already fetched are aborted, then the deletion completes */
 	sq->state = NVMF_SQ_DRAINING;
 	sq->deleter = req;
-	sq_deactivate(sq);
+	nvmf_sq_deactivate(sq);
 	fn->attention = 1;
 	sq_abort(sq, -1);
-}
-
-/* Doorbell Buffer Config (§5.10): each later update of a doorbell may come through memory */
-void nvmf_fn_dbbuf_queue(struct nvmf_fn *fn, uint16_t qid)
-{
-	struct nvmf_sq *sq = fn->sqs[qid];
-	struct nvmf_cq *cq = fn->cqs[qid];
-	uint64_t stride = 4ull << fn->opts.dstrd;
-	char *shadow, *event;
-	uint64_t len = (fn->opts.max_io_queues + 1) * 2 * stride;
-
-	if (!fn->dbbuf_shadow || !qid)
-		return;
-	len = len < PLX_PAGE_SIZE ? len : PLX_PAGE_SIZE;
-	if ((2 * qid + 2) * stride > len)
-		return;
-	shadow = nvmf_map(fn, fn->dbbuf_shadow, len);
-	event = nvmf_map(fn, fn->dbbuf_eventidx, len);
-	if (!shadow || !event)
-		return;
-	if (sq && !sq->eventidx) {
-		volatile uint32_t *db = (uint32_t *)(shadow + 2 * qid * stride);
-
-		*db = *sq->tail_db;
-		if (sq->remote)
-			nvmf_remote_sq_doorbell(sq->remote, db);
-		else
-			sq->tail_db = db;
-		sq->eventidx = (uint32_t *)(event + 2 * qid * stride);
-	}
-	if (cq && !cq->eventidx) {
-		volatile uint32_t *db = (uint32_t *)(shadow + (2 * qid + 1) * stride);
-
-		*db = *cq->head_db;
-		cq->head_db = db;
-		cq->eventidx = (uint32_t *)(event + (2 * qid + 1) * stride);
-	}
-}
-
-void nvmf_fn_dbbuf(struct nvmf_fn *fn, struct nvmf_req *req)
-{
-	uint64_t a = req->cmd.prp1, b = req->cmd.prp2;
-
-	if (!nvmf_fn_has_dbbuf(fn)) {
-		nvmf_req_complete(req, NVMF_ST_DNR(NVMF_ST(NVME_SC_INVALID_OPCODE)));
-		return;
-	}
-	if ((a | b) & (PLX_PAGE_SIZE - 1)) {
-		nvmf_req_complete(req, NVMF_ST_DNR(NVMF_ST(NVME_SC_PRP_INVALID_OFFSET)));
-		return;
-	}
-	if (!a || !b || !nvmf_map(fn, a, PLX_PAGE_SIZE) || !nvmf_map(fn, b, PLX_PAGE_SIZE)) {
-		nvmf_req_complete(req, NVMF_ST_DNR(NVMF_ST(NVME_SC_INVALID_FIELD)));
-		return;
-	}
-	fn->dbbuf_shadow = a;
-	fn->dbbuf_eventidx = b;
-	for (uint32_t qid = 1; qid <= fn->opts.max_io_queues; qid++)
-		nvmf_fn_dbbuf_queue(fn, qid);
-	nvmf_req_complete(req, 0);
 }

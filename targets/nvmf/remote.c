@@ -568,7 +568,7 @@ int nvmf_fn_dma_map_remote(struct nvmf_fn *fn, uint64_t iova, uint64_t len, uint
 static bool part_busy(const struct part *p, uint64_t iova, uint64_t len)
 {
 	for (uint32_t i = 0; i < p->nsegs; i++) {
-		if (remote_overlap(p->segs[i].iova, p->segs[i].len, iova, len))
+		if (nvmf_overlap(p->segs[i].iova, p->segs[i].len, iova, len))
 			return true;
 	}
 	return false;
@@ -578,7 +578,7 @@ static bool part_busy(const struct part *p, uint64_t iova, uint64_t len)
 static bool rr_busy(const struct nvmf_remote_req *rr, uint64_t iova, uint64_t len)
 {
 	for (uint32_t i = 0; i < rr->nchunks; i++) {
-		if (remote_overlap(rr->chunks[i].iova, rr->chunks[i].len, iova, len))
+		if (nvmf_overlap(rr->chunks[i].iova, rr->chunks[i].len, iova, len))
 			return true;
 	}
 	return part_busy(&rr->data, iova, len) || part_busy(&rr->md, iova, len);

@@ -16,6 +16,8 @@
  *
  * Shadow doorbells (Doorbell Buffer Config) must be in memory that is mapped: INVALID FIELD.
  *
+ * Memory may be unmapped and come back as the other kind: park.c moves its queues over.
+ *
  * All of it belongs to the function's thread.
  */
 #ifndef POLLUX_NVMF_REMOTE_H
@@ -76,7 +78,7 @@ int nvmf_fn_dma_map_remote(struct nvmf_fn *fn, uint64_t iova, uint64_t len, uint
  *
  * After nvmf_fn_dma_unmap() nothing new begins there: ask in each turn, and answer the host's
  * request to unmap when it says no. A queue whose memory is unmapped stands still until that is
- * mapped again, unless it was nvmf_fn_revoke() that unmapped it.
+ * mapped again; nvmf_fn_revoke() says what if that takes long.
  */
 bool nvmf_fn_remote_busy(struct nvmf_fn *fn, uint64_t iova, uint64_t len);
 /** nvmf_fn_remote_abort - the commands among those; they end when their messages are back */

@@ -80,9 +80,4 @@ int remote_queues_turn(struct nvmf_remote *r);
 /** remote_queues_busy - a message of a queue about [@iova, @iova + @len) is under way */
 bool remote_queues_busy(const struct nvmf_remote *r, uint64_t iova, uint64_t len);
 
-static inline bool remote_overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
-{
-	return a < b ? b - a < a_len : a - b < b_len;
-}
-
 #endif

@@ -12,6 +12,9 @@
 
 static void queue_fail(struct nvmf_remote_queue *q, int rc)
 {
+	/* a host that is taking the memory away may refuse: once more when it is back */
+	if (rc != -ECANCELED && (q->sq ? q->sq->parked : q->cq->parked))
+		return;
 	q->failed = true;
 	/* a connection that ends is no error of the controller's */
 	if (rc != -ECANCELED)
@@ -88,7 +91,7 @@ static void sq_fetched(struct remote_xfer *x)
 	q->fetched = q->upto;
 	if (q->fetched == q->goal)
 		q->tail = q->goal;
-	else
+	else if (!sq->parked)
 		sq_continue(q);
 }
 
@@ -111,7 +114,7 @@ static bool sq_tail_valid(const struct nvmf_remote_queue *q, uint32_t tail)
 
 static int sq_turn(struct nvmf_remote_queue *q)
 {
-	if (q->busy || q->failed || q->sq->state != NVMF_SQ_LIVE)
+	if (q->busy || q->failed || q->sq->parked || q->sq->state != NVMF_SQ_LIVE)
 		return 0;
 	if (q->fetched == q->goal) {
 		uint32_t tail = __atomic_load_n(q->db, __ATOMIC_ACQUIRE);
@@ -150,7 +153,7 @@ static int cq_turn(struct nvmf_remote_queue *q)
 {
 	const struct nvmf_sq *admin = q->r->fn->sqs[0];
 
-	if (q->busy || q->failed || q->visible == q->cq->tail || !admin ||
+	if (q->busy || q->failed || q->cq->parked || q->visible == q->cq->tail || !admin ||
 	    admin->state != NVMF_SQ_LIVE)
 		return 0;
 	if (!queue_start(q, q->visible, q->cq->tail, true, cq_sent))
@@ -205,18 +208,31 @@ bool remote_queues_busy(const struct nvmf_remote *r, uint64_t iova, uint64_t len
 	TAILQ_FOREACH(q, &r->queues, link)
 	{
 		for (uint32_t i = 0; q->busy && i < q->x.nsegs; i++) {
-			if (remote_overlap(q->segs[i].iova, q->segs[i].len, iova, len))
+			if (nvmf_overlap(q->segs[i].iova, q->segs[i].len, iova, len))
 				return true;
 		}
 	}
 	return false;
 }
 
+bool nvmf_remote_queue_busy(const struct nvmf_remote_queue *q)
+{
+	return q->busy;
+}
+
+bool nvmf_remote_queue_mapped(const struct nvmf_remote_queue *q)
+{
+	uint32_t n = 1;
+
+	for (uint32_t at = 0; at < q->size && n; at += n)
+		n = queue_piece(q, at, q->size - at);
+	return n;
+}
+
 struct nvmf_remote_queue *nvmf_remote_queue_create(struct nvmf_fn *fn, uint64_t iova, uint32_t size,
 						   uint32_t entry)
 {
 	struct nvmf_remote_queue *q;
-	uint32_t at = 0, n = 1;
 
 	errno = EFAULT;
 	if (!fn->remote || iova > UINT64_MAX - (uint64_t)size * entry)
@@ -227,9 +243,7 @@ struct nvmf_remote_queue *nvmf_remote_queue_create(struct nvmf_fn *fn, uint64_t 
 	*q = (struct nvmf_remote_queue){
 		.r = fn->remote, .iova = iova, .size = size, .entry = entry
 	};
-	for (; at < size && n; at += n)
-		n = queue_piece(q, at, size - at);
-	if (!n) {
+	if (!nvmf_remote_queue_mapped(q)) {
 		free(q);
 		errno = EFAULT;
 		return NULL;
@@ -262,14 +276,24 @@ void nvmf_remote_sq(struct nvmf_remote_queue *q, struct nvmf_sq *sq)
 {
 	q->sq = sq;
 	q->db = sq->tail_db;
+	q->fetched = q->goal = q->tail = sq->head;
 	sq->remote = q;
 	sq->entries = (const struct plx_nvme_cmd *)(void *)q->ring;
 	sq->tail_db = &q->tail;
 }
 
-void nvmf_remote_sq_doorbell(struct nvmf_remote_queue *q, volatile uint32_t *db)
+volatile uint32_t **nvmf_sq_doorbell(struct nvmf_sq *sq)
 {
-	q->db = db;
+	return sq->remote ? &sq->remote->db : &sq->tail_db;
+}
+
+/* What was fetched and not executed is still in the host's ring, and read again from there */
+void nvmf_remote_sq_leave(struct nvmf_sq *sq, const struct plx_nvme_cmd *entries)
+{
+	sq->tail_db = sq->remote->db;
+	sq->entries = entries;
+	nvmf_remote_queue_free(sq->remote);
+	sq->remote = NULL;
 }
 
 void nvmf_remote_cq(struct nvmf_remote_queue *q, struct nvmf_cq *cq)
@@ -277,6 +301,23 @@ void nvmf_remote_cq(struct nvmf_remote_queue *q, struct nvmf_cq *cq)
 	q->cq = cq;
 	cq->remote = q;
 	cq->entries = (struct plx_nvme_cpl *)(void *)q->ring;
+	q->visible = cq->tail;
 	cq->visible = &q->visible;
 	cq->room = 0; /* each completion asks nvmf_remote_cq_room() */
+	cq->cold_room = 1;
+}
+
+void nvmf_remote_cq_leave(struct nvmf_cq *cq, struct plx_nvme_cpl *entries)
+{
+	for (uint32_t i = cq->remote->visible; i != cq->tail; i = i + 1 == cq->size ? 0 : i + 1) {
+		const uint64_t *from = (const uint64_t *)&cq->entries[i];
+		uint64_t *to = (uint64_t *)&entries[i];
+
+		to[0] = from[0];
+		__atomic_store_n(&to[1], from[1], __ATOMIC_RELEASE); /* the phase bit last */
+	}
+	cq->entries = entries;
+	cq->visible = &cq->tail;
+	nvmf_remote_queue_free(cq->remote);
+	cq->remote = NULL;
 }

@@ -2,39 +2,17 @@
 /*
  * targets/nvmf/revoke.c - host memory taken back while the function may be using it
  *
- * A host that takes away memory which queues lie in has broken its controller: fatal status, no
- * more commands, until it resets. Commands whose data lies there end as they would have, or are
+ * Queues in it are parked (park.c). Commands whose data lies there end as they would have, or are
  * aborted; until then the memory has to stay.
  */
 #include "targets/nvmf/nvmf_internal.h"
 #include <stdlib.h>
 
-static bool overlaps(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
-{
-	return a < b + blen && b < a + alen;
-}
-
-static bool has_queue_in(const struct nvmf_fn *fn, uint64_t iova, uint64_t len)
-{
-	for (uint32_t qid = 0; qid <= fn->opts.max_io_queues; qid++) {
-		const struct nvmf_sq *sq = fn->sqs[qid];
-		const struct nvmf_cq *cq = fn->cqs[qid];
-
-		if (sq && overlaps(sq->prp, sq->size * sizeof *sq->entries, iova, len))
-			return true;
-		if (cq && overlaps(cq->prp, cq->size * sizeof *cq->entries, iova, len))
-			return true;
-	}
-	return fn->dbbuf_shadow && (overlaps(fn->dbbuf_shadow, PLX_PAGE_SIZE, iova, len) ||
-				    overlaps(fn->dbbuf_eventidx, PLX_PAGE_SIZE, iova, len));
-}
-
 void nvmf_fn_revoke(struct nvmf_fn *fn, uint64_t iova, uint64_t len)
 {
 	nvmf_fn_dma_unmap(fn, iova, len);
 	fn->last.len = 0;
-	if (has_queue_in(fn, iova, len))
-		nvmf_fn_die(fn, "the host took away memory that holds a queue");
+	nvmf_fn_park(fn, iova, len);
 }
 
 static bool req_uses(const struct nvmf_req *req, uintptr_t va, uint64_t len)
@@ -44,10 +22,10 @@ static bool req_uses(const struct nvmf_req *req, uintptr_t va, uint64_t len)
 	if (req->posted || (!req->sq->qid && req->cmd.opc == nvme_admin_async_event))
 		return false;
 	for (int i = 0; i < req->iovcnt && req->iov; i++) {
-		if (overlaps((uintptr_t)req->iov[i].iov_base, req->iov[i].iov_len, va, len))
+		if (nvmf_overlap((uintptr_t)req->iov[i].iov_base, req->iov[i].iov_len, va, len))
 			return true;
 	}
-	return req->md && overlaps((uintptr_t)req->md, req->md_len, va, len);
+	return req->md && nvmf_overlap((uintptr_t)req->md, req->md_len, va, len);
 }
 
 /* Commands under execution with data in [va, va + len): is there one, or abort all */

@@ -640,14 +640,50 @@ Test(vfio_user_io, memory_moves_while_io_goes_on_elsewhere)
 	cr_expect_eq(data[REGION / 2], 0x77);
 }
 
-Test(vfio_user_io, taking_away_a_queue_is_fatal_until_reset)
+/* As a guest's memory moves: at each place of the rings, from another file, by messages and back */
+Test(vfio_user_io, queues_may_be_mapped_again_while_idle)
+{
+	int fd[2] = { -1, peer_memfd(REGION) };
+
+	boot();
+	fd[0] = queues_fd;
+	answering = true;
+	for (uint32_t turn = 0; turn < 3 * ENTRIES; turn++) {
+		bool by_messages = turn % 5 == 4;
+		char *next =
+			mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED, fd[turn % 2], 0);
+
+		cr_assert_neq((void *)next, MAP_FAILED);
+		cr_assert_eq(io(nvme_cmd_write, DATA), 0);
+		cr_assert_eq(peer_unmap(&p, QUEUES, REGION), 0);
+		peer_idle(&s);
+		cr_assert_eq(peer_read_reg(&p, BAR0, NVME_REG_CSTS, 4), 1);
+		if (next != queues)
+			memmove(next, queues, REGION);
+		munmap(queues, REGION);
+		queues = next;
+		cr_assert_eq(peer_map(&p, QUEUES, REGION, RW, by_messages ? -1 : fd[turn % 2], 0),
+			     0);
+	}
+	answering = false;
+	check_io();
+	close(fd[1]);
+}
+
+static bool is_fatal(void *arg)
+{
+	return peer_read_reg(&p, BAR0, NVME_REG_CSTS, 4) == 3;
+}
+
+Test(vfio_user_io, using_a_queue_that_was_taken_away_is_fatal_until_reset)
 {
 	boot();
 	cr_assert_eq(peer_unmap(&p, QUEUES, REGION), 0);
-	cr_expect_eq(peer_read_reg(&p, BAR0, NVME_REG_CSTS, 4), 3, "CFS");
 	ring(2, 5);
-	peer_idle(&s);
+	cr_assert(peer_poll(&s, is_fatal, NULL));
 	cr_assert_eq(peer_map(&p, QUEUES, REGION, RW, queues_fd, 0), 0);
+	peer_idle(&s);
+	cr_assert(is_fatal(NULL));
 	cr_assert_eq(peer_call(&p, VFIO_USER_DEVICE_RESET, NULL, 0, NULL, 0), 0);
 	cr_expect_eq(peer_read_reg(&p, BAR0, NVME_REG_CSTS, 4), 0);
 	enable();
