@@ -149,6 +149,30 @@ static int carry_out(struct host *h, const struct host_message *m)
 	return 0;
 }
 
+static bool is_held(const struct host_remote *r, const struct host_message *m)
+{
+	return r->held && !r->dead &&
+	       (!r->held_iova || m->iova / PLX_PAGE_SIZE == r->held_iova / PLX_PAGE_SIZE);
+}
+
+/* Takes one that may be carried out, at random or the oldest */
+static bool take(struct host_remote *r, struct host_message *out)
+{
+	uint32_t first = r->in_order ? 0 : (r->rng >> 8) % r->n;
+
+	for (uint32_t i = 0; i < r->n; i++) {
+		uint32_t at = (first + i) % r->n;
+
+		if (is_held(r, &r->under_way[at]))
+			continue;
+		*out = r->under_way[at];
+		r->n--;
+		memmove(&r->under_way[at], &r->under_way[at + 1], (r->n - at) * sizeof *out);
+		return true;
+	}
+	return false;
+}
+
 /* In one turn of two nothing happens, in the other half of them up to three messages */
 static int remote_turn(void *arg)
 {
@@ -156,17 +180,12 @@ static int remote_turn(void *arg)
 	struct host_remote *r = &h->remote;
 	uint32_t n = 0;
 
-	while (r->n && !r->held && (r->dead || n < 3)) {
-		uint32_t at;
+	while (r->n && (r->dead || n < 3)) {
 		struct host_message m;
 
 		r->rng = r->rng * 1664525 + 1013904223;
-		if (r->rng >> 31 && !r->dead)
+		if ((r->rng >> 31 && !r->dead) || !take(r, &m))
 			break;
-		at = r->in_order ? 0 : (r->rng >> 8) % r->n;
-		m = r->under_way[at];
-		r->n--;
-		memmove(&r->under_way[at], &r->under_way[at + 1], (r->n - at) * sizeof m);
 		m.cb(m.arg, carry_out(h, &m));
 		n++;
 	}

@@ -60,7 +60,8 @@ struct host_remote {
 	uint32_t rng;
 	/* for tests to set */
 	uint32_t room; /* messages under way at once */
-	bool held; /* none is carried out */
+	bool held; /* none is carried out, or only those about */
+	uint64_t held_iova; /* ... this page, if not 0 */
 	bool in_order;
 	bool dead; /* all end with -ECANCELED */
 	int (*fault)(void *arg, const struct host_message *m); /* Return: 0 or the message's rc */

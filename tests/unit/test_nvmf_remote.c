@@ -429,18 +429,18 @@ Test(queues, completions_are_visible_when_acknowledged)
 
 	start_remote();
 	cq = h.fn.cqs[1];
+	h.remote.held = true;
+	h.remote.held_iova = host_iova(&h, h.q[1].cqes);
 	for (int i = 0; i < 9; i++)
 		host_push(&h, 1, &cmd);
 	host_ring(&h, 1);
-	while (cq->tail < 9) {
-		h.remote.held = cq->tail;
-		plx_thread_poll(h.thread);
-	}
-	h.remote.held = true;
 	host_idle(&h);
+	cr_expect_eq(cq->tail, 9);
 	cr_expect_eq(h.remote.n, 1);
 	cr_expect_eq(nvmf_cq_visible(cq), 0);
 	cr_expect_not(host_reap(&h, 1, &cpl));
+	cr_expect(nvmf_fn_remote_busy(&h.fn, host_iova(&h, h.q[1].cqes), 16));
+	cr_expect_not(nvmf_fn_remote_busy(&h.fn, host_iova(&h, h.q[1].sqes), P));
 	h.remote.held = false;
 	cr_assert(host_poll(&h, is_visible, NULL));
 	for (int i = 0; i < 9; i++)
@@ -480,9 +480,14 @@ Test(queues, a_tail_that_goes_back)
 Test(queues, a_head_beyond_what_was_sent)
 {
 	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_flush, .nsid = 1 };
+	uint64_t before;
 
 	start_remote();
+	host_idle(&h);
+	before = h.remote.written_bytes;
+	h.remote.held_iova = host_iova(&h, h.q[1].cqes);
 	for (uint32_t n = 0; n < 40 * QD; n++) {
+		h.remote.held = n < 20 * QD;
 		if (n % QD)
 			host_push(&h, 1, &cmd);
 		else
@@ -491,6 +496,9 @@ Test(queues, a_head_beyond_what_was_sent)
 		plx_thread_poll(h.thread);
 	}
 	host_idle(&h);
+	/* none is lost */
+	cr_expect_gt(nvmf_cq_posted(h.fn.cqs[1]), 0);
+	cr_expect_eq((h.remote.written_bytes - before) / 16, nvmf_cq_posted(h.fn.cqs[1]));
 	cr_expect_eq(host_disable(&h), 0);
 }
 
@@ -697,6 +705,62 @@ Test(in_flight, reset_waits_for_a_message)
 	cr_expect_eq(host_disable(&h), 0);
 }
 
+static void submit_flushes(int n)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_flush, .nsid = h.nsid };
+
+	for (int i = 0; i < n; i++)
+		host_push(&h, 1, &cmd);
+	host_ring(&h, 1);
+}
+
+static bool one_is_on_its_way(void *arg)
+{
+	return h.remote.n && h.fn.cqs[1]->tail == 3;
+}
+
+/* Three commands are over but for their completions, which are on their way to the host */
+static void hold_completions(void)
+{
+	h.remote.held = true;
+	h.remote.held_iova = host_iova(&h, h.q[1].cqes);
+	submit_flushes(3);
+	cr_assert(host_poll(&h, one_is_on_its_way, NULL));
+	cr_assert_eq(h.fn.sqs[1]->outstanding, 0);
+}
+
+Test(in_flight, reset_waits_for_a_completion_on_its_way)
+{
+	hold_completions();
+	nvmf_fn_reg_write(&h.fn, NVME_REG_CC, nvmf_fn_reg_read(&h.fn, NVME_REG_CC, 4) & ~1u, 4);
+	host_idle(&h);
+	cr_expect_neq(nvmf_fn_reg_read(&h.fn, NVME_REG_CSTS, 4) & NVME_CSTS_RDY_MASK, 0);
+	h.remote.held = false;
+	cr_expect_eq(host_disable(&h), 0);
+}
+
+/* So does the deletion of the completion queue. That of its submission queue would wait too: it
+ * goes by hand */
+Test(in_flight, deletion_waits_for_a_completion_on_its_way)
+{
+	struct plx_nvme_cmd del = { .opc = nvme_admin_delete_cq, .cdw10 = 1 };
+	struct plx_nvme_cpl cpl;
+
+	hold_completions();
+	nvmf_sq_free(h.fn.sqs[1]);
+	host_submit(&h, 0, &del);
+	host_idle(&h);
+	cr_expect_null(h.fn.cqs[1]);
+	cr_expect_eq(h.fn.sqs[0]->outstanding, 1);
+	h.remote.held = false;
+	cpl = host_wait(&h, 0);
+	cr_expect_eq(host_status(&cpl), 0);
+	cr_expect_eq(h.remote.n, 0);
+	for (int i = 0; i < 3; i++)
+		cr_expect(host_reap(&h, 1, &cpl));
+	cr_expect_eq(host_create_queue(&h, 1, QD), 0);
+}
+
 /* The connection dies; the function ends while some are in each stage: once per environment */
 static void disconnect_after(int turns)
 {
@@ -738,7 +802,6 @@ Test(in_flight, abort)
 {
 	struct plx_nvme_cpl cpl;
 
-	cr_assert_eq(host_make_local(&h, h.q[0].sqes, P), 0);
 	submit_mix(2);
 	while (h.fn.sqs[1]->outstanding != 2 || !h.remote.n)
 		plx_thread_poll(h.thread);
