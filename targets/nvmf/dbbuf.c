@@ -74,7 +74,7 @@ void nvmf_fn_dbbuf_queue(struct nvmf_fn *fn, uint16_t qid)
 	char *shadow, *event;
 	struct bell b;
 
-	if (!fn->dbbuf_shadow || fn->dbbuf_parked || !qid)
+	if (!fn->dbbuf_shadow || !qid)
 		return;
 	if (bell_off(fn, qid, true) + sizeof(uint32_t) > PLX_PAGE_SIZE)
 		return;

@@ -189,6 +189,12 @@ Test(park, others_go_on_meanwhile)
 		quiet_io(2);
 	give(r, ARENA);
 	quiet_io(1);
+	r = sq_ring(0);
+	take(r);
+	quiet_io(1);
+	give(r, ELSEWHERE);
+	quiet_io(0);
+	cr_expect_eq(h.fn.active[0]->qid, 0);
 }
 
 /* Page by page and in any order; each is a region of its own until its neighbours are there */
@@ -219,6 +225,35 @@ Test(park, memory_comes_back_in_several_regions)
 			quiet_io(2);
 		cr_assert_eq(host_delete_queue(&h, 2), 0);
 	}
+}
+
+/* What is there of the ring in remote memory is not read before the rest is */
+Test(park, a_part_is_not_enough)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_flush, .nsid = h.nsid };
+	struct plx_nvme_cpl cpl;
+	struct ring r, last;
+	uint64_t reads;
+	char *at;
+
+	cr_assert_eq(host_create_queue(&h, 2, 200), 0);
+	r = sq_ring(2);
+	take(r);
+	give(r, REMOTE);
+	quiet_io(2);
+	host_idle(&h);
+	at = *r.at + 3ul * P;
+	last = (struct ring){ r.iova + 3ul * P, P, &at };
+	take(last);
+	reads = h.remote.reads;
+	host_submit(&h, 2, &cmd);
+	host_idle(&h);
+	cr_expect_eq(h.fn.sqs[2]->head, 1);
+	cr_expect_eq(h.remote.reads, reads);
+	cr_expect_not(host_reap(&h, 2, &cpl));
+	give(last, REMOTE);
+	cpl = host_wait(&h, 2);
+	cr_expect_eq(host_status(&cpl), 0);
 }
 
 /* ---- not quite idle ---- */
@@ -563,7 +598,7 @@ Test(park, shadow_doorbells)
 		if (turn & 1 || turn % 3) {
 			/* asked to ring with the next update, the host does */
 			cr_assert_eq(event[2], shadow[2]);
-			cr_assert_eq(h.fn.sqs[1]->tail_db, real);
+			cr_assert_eq(*nvmf_sq_doorbell(h.fn.sqs[1]), real);
 			h.q[1].sq_db = real;
 			h.q[1].cq_db = real + 1;
 			quiet_io(1);
@@ -576,7 +611,7 @@ Test(park, shadow_doorbells)
 		if (turn % 3)
 			give(e, turn % 2 ? THIRD : ELSEWHERE);
 		host_idle(&h);
-		cr_assert_eq(h.fn.sqs[1]->tail_db, &shadow[2]);
+		cr_assert_eq(*nvmf_sq_doorbell(h.fn.sqs[1]), &shadow[2]);
 		h.q[1].sq_db = &shadow[2];
 		h.q[1].cq_db = &shadow[3];
 	}
@@ -610,6 +645,27 @@ Test(park, shadow_doorbells_and_their_queue)
 	}
 	quiet_io(1);
 	cr_expect_not(is_fatal(NULL));
+}
+
+/* A shadow that moved without the real doorbell: seen when it can be */
+Test(park, shadow_doorbells_that_move_meanwhile)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_flush, .nsid = h.nsid };
+	struct plx_nvme_cpl cpl;
+	struct ring s;
+
+	use_shadows();
+	s = (struct ring){ host_iova(&h, shadow), P, (char **)&shadow };
+	quiet_io(1);
+	take(s);
+	host_submit(&h, 1, &cmd);
+	host_idle(&h);
+	cr_assert_not(host_reap(&h, 1, &cpl));
+	give(s, ELSEWHERE);
+	h.q[1].sq_db = &shadow[2];
+	h.q[1].cq_db = &shadow[3];
+	cpl = host_wait(&h, 1);
+	cr_expect_eq(host_status(&cpl), 0);
 }
 
 Test(park, queues_made_while_shadow_doorbells_are_away)
