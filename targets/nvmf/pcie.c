@@ -241,7 +241,7 @@ static void fn_shutdown_step(struct nvmf_fn *fn)
 
 /* ---- each turn's rare things ---- */
 
-void nvmf_fn_attend(struct nvmf_fn *fn)
+plx_noinline void nvmf_fn_attend(struct nvmf_fn *fn)
 {
 	uint32_t gen = atomic_load_explicit(&fn->region_gen, memory_order_acquire);
 
