@@ -19,6 +19,7 @@
 #define POLLUX_DRIVER_NVME_INTERNAL_H
 
 #include "driver/pcie_backend.h"
+#include <emmintrin.h>
 #include <pollux/nvme.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -178,24 +179,33 @@ static inline void qpair_give_back(struct plx_nvme_qpair *qp, uint16_t cid)
 /**
  * qpair_put - the command is complete in eight words: into the ring and into its slot
  *
- * Scalar stores to both: a vector copy from the one to the other would wait for the stores to leave
- * the store buffer.
+ * Gathered in registers, not in memory: the compiler would store @w word by word and load it again
+ * two words at a time, and such a load waits until every store before it has reached the cache,
+ * those to lines that the controller's core holds too.
  */
 static inline void qpair_put(struct plx_nvme_qpair *qp, struct nvme_slot *slot, const uint64_t w[8])
 {
-	uint64_t *ring = (uint64_t *)&qp->sq[qp->sq_tail];
-	uint64_t *copy = (uint64_t *)&slot->cmd;
+	__m128i *ring = (__m128i *)&qp->sq[qp->sq_tail];
+	__m128i *copy = (__m128i *)&slot->cmd;
+	__m128i v0 = _mm_set_epi64x((long long)w[1], (long long)w[0]);
+	__m128i v1 = _mm_set_epi64x((long long)w[3], (long long)w[2]);
+	__m128i v2 = _mm_set_epi64x((long long)w[5], (long long)w[4]);
+	__m128i v3 = _mm_set_epi64x((long long)w[7], (long long)w[6]);
 
 	/*
 	 * The controller's core has read the entry four ahead a round ago: taken back in time, the
 	 * stores to it do not wait. 1.18 times the rate at depth 32, 1.22 at 128. Past the end of
 	 * the ring it is wasted, and harmless.
 	 */
-	__asm__ volatile("prefetchw %0" ::"m"(ring[8 * 4]));
-	for (int i = 0; i < 8; i++) {
-		ring[i] = w[i];
-		copy[i] = w[i];
-	}
+	__asm__ volatile("prefetchw %0" ::"m"(ring[4 * 4]));
+	_mm_store_si128(&ring[0], v0);
+	_mm_store_si128(&ring[1], v1);
+	_mm_store_si128(&ring[2], v2);
+	_mm_store_si128(&ring[3], v3);
+	_mm_store_si128(&copy[0], v0);
+	_mm_store_si128(&copy[1], v1);
+	_mm_store_si128(&copy[2], v2);
+	_mm_store_si128(&copy[3], v3);
 	qp->sq_tail = (uint16_t)(qp->sq_tail + 1) == qp->sq_size ? 0 : qp->sq_tail + 1;
 	qp->submissions++;
 }
