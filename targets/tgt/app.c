@@ -35,7 +35,10 @@ static void signals_set(void)
 {
 	struct sigaction sa = { .sa_handler = on_stop };
 
+	/* one after the other, also when both have come: the later one finds no handler any more */
 	sigemptyset(&sa.sa_mask);
+	sigaddset(&sa.sa_mask, SIGINT);
+	sigaddset(&sa.sa_mask, SIGTERM);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGHUP, SIG_IGN);
