@@ -175,8 +175,8 @@ out:
 
 /* ---- by name ---- */
 
-static int admin_call(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, void *buf,
-		      uint32_t len, uint32_t *value)
+int admin_call(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, void *buf, uint32_t len,
+	       uint32_t *value)
 {
 	struct plx_nvme_cpl cpl;
 	int rc = plx_nvme_admin_sync(c, cmd, buf, len, &cpl);
@@ -207,48 +207,6 @@ int plx_nvme_identify(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid, uint
 
 	admin_identify_cmd(&cmd, cns, nsid, cntid, csi);
 	return admin_call(c, &cmd, buf, sizeof(struct nvme_id_ctrl), NULL);
-}
-
-/* §5.16; @rae: keep the asynchronous event that the page belongs to */
-static void get_log_cmd(struct plx_nvme_cmd *cmd, uint8_t lid, uint32_t nsid, uint8_t lsp,
-			uint64_t offset, uint32_t len, bool rae)
-{
-	uint32_t numd = len / 4 - 1;
-
-	*cmd = (struct plx_nvme_cmd){
-		.opc = nvme_admin_get_log_page,
-		.nsid = nsid,
-		.cdw10 = (numd & 0xffff) << 16 | (uint32_t)rae << 15 | (lsp & 0x7fu) << 8 | lid,
-		.cdw11 = numd >> 16,
-		.cdw12 = (uint32_t)offset,
-		.cdw13 = (uint32_t)(offset >> 32),
-	};
-}
-
-int plx_nvme_get_log(struct plx_nvme_ctrlr *c, uint8_t lid, uint32_t nsid, uint8_t lsp,
-		     uint64_t offset, void *buf, uint32_t len)
-{
-	/* without extended data in Get Log Page (LPA bit 2): no offset, 12 bits of length */
-	bool extended = c->id.lpa & NVME_CTRL_LPA_EXTENDED;
-	uint32_t chunk = extended || c->max_io_bytes < 16384 ? c->max_io_bytes : 16384;
-
-	if (!buf || !len || len % 4 || offset % 4)
-		return -EINVAL;
-	if (!extended && (offset || len > chunk))
-		return -ENOTSUP;
-	chunk &= ~3u;
-	for (uint32_t done = 0, n; done < len; done += n) {
-		struct plx_nvme_cmd cmd;
-		int rc;
-
-		n = len - done < chunk ? len - done : chunk;
-		/* the event is cleared by the last piece, so that the pieces are of one state */
-		get_log_cmd(&cmd, lid, nsid, lsp, offset + done, n, done + n < len);
-		rc = admin_call(c, &cmd, (char *)buf + done, n, NULL);
-		if (rc)
-			return rc;
-	}
-	return 0;
 }
 
 /* §5.15 */

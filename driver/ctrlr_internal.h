@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * driver/ctrlr_internal.h - the controller object, for ctrlr*.c, admin.c, qpair.c and ns.c
+ * driver/ctrlr_internal.h - the controller object, for ctrlr*.c, admin.c, cmd_*.c, qpair.c and
+ * ns.c
  *
  * Everything in it is guarded by @lock, but for what is constant once the controller is ready and
  * what is atomic. Nobody waits for anything while holding @lock: a set-up call takes it for one
@@ -190,6 +191,13 @@ int admin_submit(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, plx_n
 		 void *arg);
 void admin_identify_cmd(struct plx_nvme_cmd *cmd, uint8_t cns, uint32_t nsid, uint16_t cntid,
 			uint8_t csi);
+
+/* ---- admin.c, not under lock ---- */
+
+/** admin_call - a command, waiting for it (set-up). @buf: any memory; @value: dword 0 of the
+ *  completion, may be NULL. Return: 0; a positive NVMe status; as plx_nvme_admin_sync() */
+int admin_call(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, void *buf, uint32_t len,
+	       uint32_t *value);
 
 /* ---- qpair.c ---- */
 

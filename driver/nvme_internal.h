@@ -10,6 +10,7 @@
  *   namespaces ctrlr_events.c what a ready controller needs: AERs, keep-alive, Aborts, watching its
  *   status
  *   admin.c    raw and synchronous admin commands and their wrappers
+ *   cmd_*.c    the command set beyond that, a subject each; none is on the path of reads and writes
  *   ns.c       namespaces
  *   ns_cmd.c   read and write; ns_cmd_more.c the other I/O commands
  *   dptr.c     PRPs and SGLs

@@ -4,6 +4,7 @@
  */
 #include "fake_nvme.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define INVALID_FIELD  0x4002 /* with DNR */
@@ -168,13 +169,14 @@ void fake_init(struct fake_nvme *f)
 
 /* ---- completions ---- */
 
-void fake_post(struct fake_nvme *f, uint16_t qid, uint16_t cid, uint16_t status, uint32_t dw0,
-	       bool flip)
+static void post(struct fake_nvme *f, uint16_t qid, uint16_t cid, uint16_t status,
+		 const uint32_t *dw, bool flip)
 {
 	struct fake_queue *q = &f->q[qid];
 	struct plx_nvme_cpl *e = &q->cq[q->tail];
 
-	e->dw0 = dw0;
+	e->dw0 = dw[0];
+	e->dw1 = dw[1];
 	e->sqhd = (uint16_t)q->head;
 	e->sqid = qid;
 	e->cid = cid;
@@ -185,6 +187,12 @@ void fake_post(struct fake_nvme *f, uint16_t qid, uint16_t cid, uint16_t status,
 		q->tail = 0;
 		q->phase ^= 1;
 	}
+}
+
+void fake_post(struct fake_nvme *f, uint16_t qid, uint16_t cid, uint16_t status, uint32_t dw0,
+	       bool flip)
+{
+	post(f, qid, cid, status, (uint32_t[2]){ dw0, 0 }, flip);
 }
 
 void fake_complete(struct fake_nvme *f, unsigned i, uint16_t status)
@@ -212,6 +220,14 @@ unsigned fake_count(const struct fake_nvme *f, uint8_t opc)
 	for (unsigned i = 0; i < f->admin_cmds; i++)
 		n += f->admin_log[i].opc == opc;
 	return n;
+}
+
+const struct plx_nvme_cmd *fake_last(const struct fake_nvme *f, uint8_t opc)
+{
+	for (unsigned i = f->admin_cmds; i-- > 0;)
+		if (f->admin_log[i % FAKE_LOG].opc == opc)
+			return &f->admin_log[i % FAKE_LOG];
+	abort();
 }
 
 /* ---- admin commands ---- */
@@ -298,7 +314,7 @@ static bool is(const struct plx_nvme_cmd *cmd, int what)
 static void admin_cmd(struct fake_nvme *f, const struct plx_nvme_cmd *cmd)
 {
 	uint16_t status = 0;
-	uint32_t dw0 = 0;
+	uint32_t dw[2] = { 0 };
 
 	f->admin_log[f->admin_cmds++ % FAKE_LOG] = *cmd;
 	if (is(cmd, f->silent))
@@ -306,6 +322,14 @@ static void admin_cmd(struct fake_nvme *f, const struct plx_nvme_cmd *cmd)
 	if (is(cmd, f->refuse)) {
 		fake_post(f, 0, cmd->cid, INVALID_FIELD, 0, false);
 		return;
+	}
+	if (f->admin_hook) {
+		status = f->admin_hook(f, cmd, dw);
+		if (status != FAKE_NOT_MINE) {
+			post(f, 0, cmd->cid, status, dw, false);
+			return;
+		}
+		status = 0;
 	}
 	switch (cmd->opc) {
 	case nvme_admin_identify:
@@ -321,16 +345,16 @@ static void admin_cmd(struct fake_nvme *f, const struct plx_nvme_cmd *cmd)
 		break;
 	case nvme_admin_set_features:
 		if ((cmd->cdw10 & 0xff) == NVME_FEAT_FID_NUM_QUEUES)
-			dw0 = (FAKE_QUEUES - 2) << 16 | (FAKE_QUEUES - 2);
+			dw[0] = (FAKE_QUEUES - 2) << 16 | (FAKE_QUEUES - 2);
 		break;
 	case nvme_admin_get_features:
-		dw0 = 0x1234;
+		dw[0] = 0x1234;
 		break;
 	case nvme_admin_get_log_page:
 		*(uint32_t *)cmd->prp1 = cmd->cdw12;
 		break;
 	case nvme_admin_abort_cmd:
-		dw0 = abort_held(f, cmd);
+		dw[0] = abort_held(f, cmd);
 		break;
 	case nvme_admin_keep_alive:
 		f->keep_alives++;
@@ -342,14 +366,22 @@ static void admin_cmd(struct fake_nvme *f, const struct plx_nvme_cmd *cmd)
 		status = INVALID_OPCODE;
 		break;
 	}
-	fake_post(f, 0, cmd->cid, status, dw0, false);
+	post(f, 0, cmd->cid, status, dw, false);
 }
 
 /* ---- I/O commands ---- */
 
 static void io_cmd(struct fake_nvme *f, uint16_t qid, const struct plx_nvme_cmd *cmd)
 {
+	uint32_t dw[2] = { 0 };
+	uint16_t status = f->io_hook ? f->io_hook(f, cmd, dw) : FAKE_NOT_MINE;
+
 	f->ios++;
+	f->last_io = *cmd;
+	if (status != FAKE_NOT_MINE) {
+		post(f, qid, cmd->cid, status, dw, false);
+		return;
+	}
 	if (f->hold_io && f->n_held < PLX_ARRAY_SIZE(f->held)) {
 		f->held_sq[f->n_held] = qid;
 		f->held[f->n_held++] = *cmd;

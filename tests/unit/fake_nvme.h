@@ -47,6 +47,11 @@ struct fake_nvme {
 	uint16_t io_status[64]; /* what the next I/O commands complete with; ends at @io_statuses */
 	unsigned io_at, io_statuses;
 
+	/* a test's own commands: the status, or FAKE_NOT_MINE; @dw: dwords 0 and 1 of the
+	 * completion */
+	uint16_t (*admin_hook)(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw);
+	uint16_t (*io_hook)(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw);
+
 	bool doorbells_by_call; /* they are no memory */
 	bool poll_pays; /* what the poll of the backend returns */
 
@@ -55,6 +60,7 @@ struct fake_nvme {
 	unsigned enables, shutdowns, aborts, keep_alives, ios;
 	struct plx_nvme_cmd admin_log[FAKE_LOG]; /* every admin command, in order */
 	unsigned admin_cmds;
+	struct plx_nvme_cmd last_io;
 	struct plx_nvme_cmd held[64];
 	uint16_t held_sq[64];
 	unsigned n_held;
@@ -78,6 +84,10 @@ bool fake_event(struct fake_nvme *f, uint32_t dw0);
 /** fake_count - admin commands seen with this opcode */
 unsigned fake_count(const struct fake_nvme *f, uint8_t opc);
 
+/** fake_last - the last admin command with this opcode; the test fails without one */
+const struct plx_nvme_cmd *fake_last(const struct fake_nvme *f, uint8_t opc);
+
+#define FAKE_NOT_MINE	     0xffff
 #define FAKE_ADMIN(opc, low) ((opc) | (low) << 8)
 
 #endif
