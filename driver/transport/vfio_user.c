@@ -588,6 +588,7 @@ static struct vfu *vfu_alloc(const char *path, int fd)
 	snprintf(v->path, sizeof(v->path), "%s", path);
 	v->fd = fd;
 	v->tsc_ms = plx_tsc_hz() / 1000;
+	v->look_tsc = v->heard_tsc = plx_tsc();
 	v->base.ops = &vfio_user_backend;
 	v->base.numa = PLX_NUMA_ANY;
 	v->base.iova_is_va = true;

@@ -21,8 +21,10 @@
 #define VFU_MAX_POSTED	 32u /* requests whose replies nobody waits for */
 #define VFU_MAX_AREAS	 16u
 #define VFU_MAX_REPLY	 65536u /* of region information */
-#define VFU_CONNECT_MS	 5000u
-#define VFU_REPLY_MS	 10000u
+#define VFU_CONNECT_MS	 10000u
+#define VFU_REPLY_MS	 30000u
+#define VFU_WARN_MS	 10000u /* of silence: it may be a server that gets no processor */
+#define VFU_LOOK_MS	 200u /* between two looks at the socket, as far as it counts */
 #define VFU_RESET_MS	 30000u /* "may take an arbitrarily long time" */
 #define VFU_POLL_US	 100u /* between looks at a socket from which nothing is expected */
 #define VFU_BUSY_MS	 100u /* a server that used DMA messages so recently is looked at always */
@@ -76,10 +78,18 @@ enum vfu_posted_kind {
 	VFU_POSTED_STALE, /* one whose answer is not wanted any more */
 };
 
+struct vfu_wait { /* for the server */
+	uint16_t id; /* of the message */
+	bool warned;
+	uint32_t ms; /* for so long */
+	const char *what;
+	uint64_t clock, tsc; /* since: of vfu.clock, and by the clock on the wall */
+};
+
 struct vfu_posted {
 	uint16_t id, command;
 	enum vfu_posted_kind kind;
-	uint64_t deadline; /* TSC */
+	struct vfu_wait wait;
 };
 
 struct vfu_mapping { /* an area of BAR 0 in our memory */
@@ -116,6 +126,9 @@ struct vfu {
 	uint32_t nposted;
 	uint32_t watch_value;
 	bool watch_known;
+
+	uint64_t clock, look_tsc; /* ticks that count, up to when */
+	uint64_t heard_tsc; /* last byte received */
 
 	uint64_t dma_tsc; /* when the server last used a DMA message */
 	uint64_t poll_tsc; /* when to look at the socket next */

@@ -214,6 +214,7 @@ static int rx_fill(struct vfu *v)
 		if (!n)
 			return vfu_gone(v, -ECONNRESET, "closed the connection");
 		v->rx_have += (size_t)n;
+		v->heard_tsc = plx_tsc();
 		if (v->rx_have == sizeof(struct vfio_user_hdr) &&
 		    vfu_parse_header(rx_hdr(v), err, sizeof(err)))
 			return vfu_gone(v, -EPROTO, "%s", err);
@@ -221,14 +222,87 @@ static int rx_fill(struct vfu *v)
 	return 1;
 }
 
-static int wait_for(struct vfu *v, short events, uint64_t deadline)
+/* ---- patience ---- */
+
+/*
+ * The time in which the server had a chance, as far as this process can tell: what passes between
+ * two looks counts as VFU_LOOK_MS at most. Who was stopped, or got no processor, on a machine that
+ * may be as slow for the server, does not blame the server for it.
+ */
+static uint64_t clock_at(struct vfu *v, uint64_t now)
+{
+	uint64_t passed = now - v->look_tsc, most = VFU_LOOK_MS * v->tsc_ms;
+
+	/* @now may have been taken before another thread looked */
+	if ((int64_t)passed <= 0)
+		return v->clock;
+	v->clock += passed < most ? passed : most;
+	v->look_tsc = now;
+	return v->clock;
+}
+
+static struct vfu_wait wait_begin(struct vfu *v, uint16_t id, const char *what, uint32_t ms)
+{
+	uint64_t now = plx_tsc();
+
+	return (struct vfu_wait){
+		.id = id, .what = what, .ms = ms, .clock = clock_at(v, now), .tsc = now
+	};
+}
+
+static unsigned long long ms_since(const struct vfu *v, uint64_t tsc)
+{
+	return (plx_tsc() - tsc) / v->tsc_ms;
+}
+
+/* What there is to know of a silence */
+static const char *describe(const struct vfu *v, const struct vfu_wait *w, char *buf, size_t len)
+{
+	snprintf(
+		buf, len,
+		"(message %u: %s; asked %llu ms ago, last heard of %llu ms ago, %u posted messages "
+		"unanswered, %zu bytes of one received)",
+		w->id, w->what, ms_since(v, w->tsc), ms_since(v, v->heard_tsc), v->nposted,
+		v->rx_have);
+	return buf;
+}
+
+/* Return: whether the time is up, with one warning on the way there */
+static bool wait_over(struct vfu *v, struct vfu_wait *w, uint64_t now)
+{
+	uint64_t waited = clock_at(v, now) - w->clock;
+	char text[256];
+
+	if (waited > w->ms * v->tsc_ms)
+		return true;
+	if (!w->warned && waited > VFU_WARN_MS * v->tsc_ms) {
+		w->warned = true;
+		nvme_log(
+			WARN,
+			"controller '%s': its vfio-user server has not answered for %u ms, waiting "
+			"for up to %u ms: is it running? %s",
+			v->path, VFU_WARN_MS, w->ms, describe(v, w, text, sizeof(text)));
+	}
+	return false;
+}
+
+static int wait_failed(struct vfu *v, const struct vfu_wait *w, const char *doing)
+{
+	char text[256];
+
+	return vfu_gone(v, -ETIMEDOUT, "has %s for %u ms %s", doing, w->ms,
+			describe(v, w, text, sizeof(text)));
+}
+
+/* Until there is something, or for a moment. Return: -ETIMEDOUT once @w is over; -errno; revents */
+static int wait_for(struct vfu *v, short events, struct vfu_wait *w)
 {
 	struct pollfd p = { .fd = v->fd, .events = events };
-	int64_t left = (int64_t)(deadline - plx_tsc()) / (int64_t)v->tsc_ms;
+	uint32_t ms = w->ms < VFU_LOOK_MS / 2 ? w->ms : VFU_LOOK_MS / 2;
 
-	if (left < 0)
+	if (wait_over(v, w, plx_tsc()))
 		return -ETIMEDOUT;
-	if (poll(&p, 1, (int)left + 1) < 0 && errno != EINTR)
+	if (poll(&p, 1, (int)ms) < 0 && errno != EINTR)
 		return -errno;
 	return p.revents;
 }
@@ -271,9 +345,10 @@ static ssize_t tx_some(struct vfu *v, struct iovec *iov, int n, int fd)
 	return sendmsg(v->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static int tx(struct vfu *v, struct iovec *iov, int n, int fd)
+static int tx(struct vfu *v, struct iovec *iov, int n, int fd, const char *what)
 {
-	uint64_t deadline = plx_tsc() + VFU_REPLY_MS * v->tsc_ms;
+	const struct vfio_user_hdr *h = iov->iov_base;
+	struct vfu_wait w = wait_begin(v, h->id, what, VFU_REPLY_MS);
 
 	skip(&iov, &n, 0);
 	while (n) {
@@ -289,9 +364,9 @@ static int tx(struct vfu *v, struct iovec *iov, int n, int fd)
 			continue;
 		if (errno != EAGAIN)
 			return gone_errno(v, errno, "reached");
-		rc = wait_for(v, rx_complete(v) ? POLLOUT : POLLOUT | POLLIN, deadline);
+		rc = wait_for(v, rx_complete(v) ? POLLOUT : POLLOUT | POLLIN, &w);
 		if (rc == -ETIMEDOUT)
-			return vfu_gone(v, rc, "has taken no message for %u ms", VFU_REPLY_MS);
+			return wait_failed(v, &w, "taken no message");
 		if (rc < 0)
 			return gone_errno(v, -rc, "reached");
 		if (!rx_complete(v) && rx_fill(v) < 0)
@@ -312,7 +387,7 @@ static int tx_call(struct vfu *v, const struct vfu_call *call, uint16_t *id)
 				{ (void *)call->data, call->data_len } };
 
 	*id = h.id;
-	return tx(v, iov, 3, call->fd);
+	return tx(v, iov, 3, call->fd, call->what);
 }
 
 /* ---- the server's requests ---- */
@@ -434,7 +509,7 @@ static int serve_request(struct vfu *v)
 	h.size = 0;
 	for (int i = 0; i < n; i++)
 		h.size += (uint32_t)iov[i].iov_len;
-	return tx(v, iov, n, -1);
+	return tx(v, iov, n, -1, "the answer to its request");
 }
 
 /* ---- replies ---- */
@@ -490,14 +565,14 @@ static int dispatch(struct vfu *v)
 	return take_posted(v);
 }
 
-static int rx_wait(struct vfu *v, uint64_t deadline, const char *what, uint32_t ms)
+static int rx_wait(struct vfu *v, struct vfu_wait *w)
 {
 	int rc;
 
 	while (!(rc = rx_fill(v))) {
-		rc = wait_for(v, POLLIN, deadline);
+		rc = wait_for(v, POLLIN, w);
 		if (rc == -ETIMEDOUT)
-			return vfu_gone(v, rc, "has not answered for %u ms (%s)", ms, what);
+			return wait_failed(v, w, "not answered");
 		if (rc < 0)
 			return gone_errno(v, -rc, "heard");
 	}
@@ -539,7 +614,7 @@ static void log_refused(struct vfu *v, const struct vfu_call *call, int err)
 static int call_locked(struct vfu *v, struct vfu_call *call)
 {
 	uint32_t ms = call->timeout_ms ? call->timeout_ms : VFU_REPLY_MS;
-	uint64_t deadline = plx_tsc() + ms * v->tsc_ms;
+	struct vfu_wait w;
 	unsigned late = 0;
 	uint16_t id;
 	int rc;
@@ -554,16 +629,16 @@ static int call_locked(struct vfu *v, struct vfu_call *call)
 		if (v->posted[i].kind == VFU_POSTED_WATCH)
 			v->posted[i].kind = VFU_POSTED_STALE;
 	rc = tx_call(v, call, &id);
+	w = wait_begin(v, id, call->what, ms);
 	while (!rc) {
-		rc = rx_wait(v, deadline, call->what, ms);
+		rc = rx_wait(v, &w);
 		if (!rc && is_reply_to(v, id, call->command))
 			break;
 		if (!rc)
 			rc = dispatch(v);
 		/* requests of its own without end are no answer */
-		if (!rc && (int64_t)(plx_tsc() - deadline) > 0 && ++late > SERVE_BATCH)
-			rc = vfu_gone(v, -ETIMEDOUT, "has not answered for %u ms (%s)", ms,
-				      call->what);
+		if (!rc && wait_over(v, &w, plx_tsc()) && ++late > SERVE_BATCH)
+			rc = wait_failed(v, &w, "not answered");
 	}
 	if (rc)
 		return rc;
@@ -588,15 +663,16 @@ int vfu_call(struct vfu *v, struct vfu_call *call)
 
 static void post_locked(struct vfu *v, const struct vfu_call *call, enum vfu_posted_kind kind)
 {
-	uint64_t deadline = plx_tsc() + VFU_REPLY_MS * v->tsc_ms;
 	uint16_t id;
 
 	while (v->nposted == VFU_MAX_POSTED)
-		if (rx_wait(v, deadline, call->what, VFU_REPLY_MS) || dispatch(v))
+		if (rx_wait(v, &v->posted[0].wait) || dispatch(v))
 			return;
 	if (atomic_load(&v->gone) || tx_call(v, call, &id))
 		return;
-	v->posted[v->nposted++] = (struct vfu_posted){ id, call->command, kind, deadline };
+	v->posted[v->nposted++] =
+		(struct vfu_posted){ id, call->command, kind,
+				     wait_begin(v, id, call->what, VFU_REPLY_MS) };
 }
 
 void vfu_post(struct vfu *v, const struct vfu_call *call)
@@ -653,8 +729,8 @@ static void serve_locked(struct vfu *v, uint64_t now)
 			break;
 	}
 	/* judged by what has arrived: it may be this process that was stopped */
-	if (v->nposted && (int64_t)(now - v->posted[0].deadline) > 0)
-		vfu_gone(v, -ETIMEDOUT, "has not answered for %u ms", VFU_REPLY_MS);
+	if (v->nposted && wait_over(v, &v->posted[0].wait, now))
+		wait_failed(v, &v->posted[0].wait, "not answered");
 }
 
 static bool dma_lately(const struct vfu *v, uint64_t now)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -829,6 +830,59 @@ Test(vfio_user_client, a_server_that_is_gone_reads_as_all_ones_and_harms_nobody)
 	dev->ops->doorbell_write(dev, 0, 1);
 	cr_assert_eq(dev->ops->dma_map(dev, &r), 0, "others may register memory");
 	dev->ops->dma_unmap(dev, &r);
+	close_device();
+}
+
+static bool say_nothing(const struct message *m)
+{
+	return true;
+}
+
+static struct vfu *client(void)
+{
+	return (struct vfu *)((char *)dev - offsetof(struct vfu, base));
+}
+
+Test(vfio_user_client, time_without_a_look_is_not_the_servers)
+{
+	struct vfu *v;
+	uint32_t looks = 0;
+
+	srv.region_flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+	open_device();
+	v = client();
+	srv.script = say_nothing;
+	dev->ops->doorbell_write(dev, 8, 1);
+	/* an hour between two looks is a moment of silence; many of those are too much */
+	for (; !v->gone && looks < 10000; looks++) {
+		v->look_tsc -= 3600000 * v->tsc_ms;
+		dev->ops->poll(dev);
+	}
+	cr_assert_geq(looks, VFU_REPLY_MS / VFU_LOOK_MS);
+	cr_assert_leq(looks, VFU_REPLY_MS / VFU_LOOK_MS + 1);
+	cr_assert_not_null(strstr(plx_log_last_error(), "has not answered for 30000 ms"));
+	cr_assert_not_null(strstr(plx_log_last_error(), "writing a doorbell; asked"));
+	close_device();
+}
+
+static bool answer_after_an_hour(const struct message *m)
+{
+	struct vfu *v = client();
+	uint64_t looked = __atomic_load_n(&v->look_tsc, __ATOMIC_RELAXED);
+
+	/* the process that asks is stopped for an hour, and looks before the answer is there */
+	__atomic_store_n(&v->look_tsc, looked - 3600000 * v->tsc_ms, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&v->look_tsc, __ATOMIC_RELAXED) < looked && !v->gone)
+		sched_yield();
+	return false;
+}
+
+Test(vfio_user_client, who_was_stopped_while_it_waited_goes_on_waiting)
+{
+	open_device();
+	srv.regs[NVME_REG_CSTS] = 1;
+	srv.script = answer_after_an_hour;
+	cr_assert_eq(dev->ops->reg_read(dev, NVME_REG_CSTS, 4), 1);
 	close_device();
 }
 
