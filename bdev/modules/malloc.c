@@ -441,8 +441,8 @@ static const char *malloc_dump_config(void *ctx, struct json_t *params)
 	geometry_dump(&m->bdev, params);
 	if (m->bdev.numa >= 0)
 		json_object_set_new(params, "numa_id", json_integer(m->bdev.numa));
-	if (m->to_populate)
-		json_object_set_new(params, "populate", json_true());
+	if (!m->to_populate)
+		json_object_set_new(params, "populate", json_false());
 	return "bdev_malloc_create";
 }
 

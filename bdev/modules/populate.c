@@ -23,13 +23,19 @@
 
 #define SLICE	    ((size_t)2 << 20)
 #define MAX_HELPERS 4
+#define LOOK_SLICES 32 /* between two looks at what memory is left */
+
+/* Bytes that all devices together have yet to bring in: they count as free in the system's eyes */
+static _Atomic size_t promised;
 
 struct populate {
 	struct populate_range ranges[POPULATE_RANGES];
 	_Atomic size_t next; /* byte of all ranges, one after the other: the next slice to take */
 	_Atomic size_t left; /* bytes not there yet */
+	_Atomic size_t owed; /* its part of @promised */
 	_Atomic int error; /* errno of the first that failed */
 	_Atomic bool stop;
+	_Atomic bool short_of; /* memory: the rest comes with first use */
 	size_t total;
 	unsigned nhelpers;
 	pthread_t helpers[MAX_HELPERS];
@@ -84,27 +90,6 @@ static void slice_failed(struct populate *p, int error)
 		(p->total - atomic_load(&p->left)) >> 20, p->total >> 20, strerror(error));
 }
 
-static void *helper_main(void *arg)
-{
-	struct populate *p = arg;
-
-	while (!atomic_load(&p->stop) && !atomic_load(&p->error)) {
-		size_t off = atomic_fetch_add(&p->next, SLICE);
-		const struct populate_range *r;
-		int error;
-
-		if (off >= p->total)
-			break;
-		r = range_of(p, &off);
-		error = slice_populate(r, off);
-		if (error)
-			slice_failed(p, error);
-		else
-			atomic_fetch_sub(&p->left, SLICE);
-	}
-	return NULL;
-}
-
 /* Without a way to tell: as much as there is */
 static size_t memory_available(void)
 {
@@ -120,12 +105,58 @@ static size_t memory_available(void)
 	return kb << 10;
 }
 
+static size_t memory_installed(void)
+{
+	return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Others may have taken what was free: what is left is not for what nobody has written yet */
+static bool runs_short(struct populate *p, const struct populate_range *r, size_t off)
+{
+	if (r->hugetlb || off / SLICE % LOOK_SLICES || memory_available() > memory_installed() / 16)
+		return false;
+	if (!atomic_exchange(&p->short_of, true))
+		plx_log(PLX_LOG_WARN, "bdev",
+			"%s: memory runs short: %zu of its %zu MiB are there, the others come with "
+			"first use",
+			p->name, (p->total - atomic_load(&p->left)) >> 20, p->total >> 20);
+	return true;
+}
+
+static void *helper_main(void *arg)
+{
+	struct populate *p = arg;
+
+	while (!atomic_load(&p->stop) && !atomic_load(&p->error) && !atomic_load(&p->short_of)) {
+		size_t off = atomic_fetch_add(&p->next, SLICE);
+		const struct populate_range *r;
+		int error;
+
+		if (off >= p->total)
+			break;
+		r = range_of(p, &off);
+		if (runs_short(p, r, off))
+			break;
+		error = slice_populate(r, off);
+		if (error) {
+			slice_failed(p, error);
+			continue;
+		}
+		atomic_fetch_sub(&p->left, SLICE);
+		if (!r->hugetlb) {
+			atomic_fetch_sub(&p->owed, SLICE);
+			atomic_fetch_sub(&promised, SLICE);
+		}
+	}
+	return NULL;
+}
+
 /* @len: of pages that are not set aside already */
 static bool too_large(size_t len)
 {
-	size_t all = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+	size_t owed = atomic_load(&promised);
 
-	return len > all / 2 || len > memory_available() / 4 * 3;
+	return len > memory_installed() / 2 || owed + len > memory_available() / 4 * 3;
 }
 
 /*
@@ -193,10 +224,12 @@ struct populate *populate_start(const char *name,
 		errno = EFBIG;
 		return NULL;
 	}
+	atomic_init(&p->owed, ordinary);
+	atomic_fetch_add(&promised, ordinary);
 	helpers_start(p);
 	if (p->nhelpers)
 		return p;
-	free(p);
+	populate_stop(p);
 	errno = ENOMEM;
 	return NULL;
 }
@@ -207,6 +240,8 @@ int populate_status(const struct populate *p)
 
 	if (error)
 		return -error;
+	if (atomic_load_explicit(&p->short_of, memory_order_relaxed))
+		return 0;
 	return atomic_load_explicit(&p->left, memory_order_acquire) ? -EAGAIN : 0;
 }
 
@@ -228,5 +263,6 @@ void populate_stop(struct populate *p)
 		return;
 	atomic_store(&p->stop, true);
 	helpers_join(p);
+	atomic_fetch_sub(&promised, atomic_load(&p->owed));
 	free(p);
 }

@@ -28,11 +28,13 @@ struct populate;
  * The contents do not change: the memory may be read and written meanwhile. The helpers may run on
  * every CPU of the process, wherever the caller is pinned.
  * Return: NULL with errno EFBIG, logged as a notice: that is too large a part of the machine's
- * memory, pages come with first use; or ENOMEM, also when no thread can be started.
+ * memory, that of other devices on its way included: pages come with first use; or ENOMEM, also
+ * when no thread can be started.
  */
 struct populate *populate_start(const char *name,
 				const struct populate_range ranges[POPULATE_RANGES]);
-/** populate_status - Return: 0 all is there; -EAGAIN not yet; -ENOMEM and so on, logged: it cannot
+/** populate_status - Return: 0 all is there, or as much as there is without using up the memory
+ *  (the rest comes with first use; logged); -EAGAIN not yet; -ENOMEM and so on, logged: it cannot
  *  be had. Any thread. */
 int populate_status(const struct populate *p);
 /** populate_wait - until it is there or cannot be had. Return: as populate_status(), not -EAGAIN */

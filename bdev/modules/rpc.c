@@ -189,8 +189,10 @@ static const struct plx_rpc_param malloc_params[] = {
 	GEOMETRY_PARAMS("false"),
 	{ "numa_id", PLX_RPC_INT, .min = -1, .max = 1023,
 	  .help = "NUMA node of the memory, -1 for any" },
-	{ "populate", PLX_RPC_BOOL, .dflt = "false",
-	  .help = "take all memory now, not each page with its first use" },
+	{ "populate", PLX_RPC_BOOL, .dflt = "true",
+	  .help = "take all memory in the background from now on, as far as enough is free; else "
+		  "each "
+		  "page with its first use" },
 	{ 0 },
 };
 

@@ -132,7 +132,7 @@ def runtime_cases(target):
         ("bdev_malloc_create",
          {"name": "M", "block_size": 512, "num_blocks": 20480, "uuid": UUID, "physical_block_size": 4096, "md_size": 8,
           "md_interleave": True, "dif_type": 1, "dif_is_head_of_md": True, "dif_pi_format": 0,
-          "optimal_io_boundary": 64, "max_rw_blocks": 128, "numa_id": -1, "populate": True}, is_("M")),
+          "optimal_io_boundary": 64, "max_rw_blocks": 128, "numa_id": -1, "populate": False}, is_("M")),
         ("bdev_null_create",
          {"name": "N", "block_size": 512, "num_blocks": 2048, "physical_block_size": 512, "md_size": 0,
           "md_interleave": False, "dif_type": 0, "dif_is_head_of_md": False, "dif_pi_format": 0,

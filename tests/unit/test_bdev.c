@@ -918,6 +918,13 @@ Test(bdev, modules_name_the_call_that_would_make_the_device_again)
 	dump_is(b, "bdev_malloc_create",
 		"{\"block_size\":4096,\"dif_is_head_of_md\":false,\"dif_type\":1,\"md_interleave\":"
 		"false,"
+		"\"md_size\":8,\"name\":\"M\",\"num_blocks\":100,\"populate\":false}");
+	cr_assert_eq(plx_bdev_delete("M"), 0);
+	g.populate = true;
+	cr_assert_eq(plx_bdev_malloc_create("M", &g, &b), 0);
+	dump_is(b, "bdev_malloc_create",
+		"{\"block_size\":4096,\"dif_is_head_of_md\":false,\"dif_type\":1,\"md_interleave\":"
+		"false,"
 		"\"md_size\":8,\"name\":\"M\",\"num_blocks\":100}");
 	cr_assert_eq(plx_bdev_delay_create("D", "N", &fixed, &none, 7, NULL, &b), 0);
 	dump_is(b, "bdev_delay_create",

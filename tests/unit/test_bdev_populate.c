@@ -5,8 +5,11 @@
  * The C library's madvise() is replaced, so that the tests decide when a slice comes, and whether.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -44,6 +47,20 @@ int madvise(void *at, size_t len, int advice)
 		return -1;
 	}
 	return (int)syscall(SYS_madvise, at, len, advice);
+}
+
+static _Atomic size_t available_kb; /* as /proc/meminfo tells; 0: what it really does */
+
+FILE *fopen(const char *path, const char *mode)
+{
+	static _Thread_local char line[64];
+	bool reads = *mode == 'r';
+
+	if (!atomic_load(&available_kb) || strcmp(path, "/proc/meminfo"))
+		return fdopen(open(path, reads ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC, 0600),
+			      reads ? "r" : "w");
+	snprintf(line, sizeof(line), "MemAvailable: %zu kB\n", atomic_load(&available_kb));
+	return fmemopen(line, strlen(line), "r");
 }
 
 TestSuite(bdev_populate, .init = setup, .timeout = 60);
@@ -202,5 +219,43 @@ Test(bdev_populate, without_it_a_device_is_ready_at_once)
 	cr_assert_eq(plx_bdev_malloc_create("M", &g, NULL), 0);
 	cr_assert_eq(ready("M"), 0);
 	cr_assert_eq(atomic_load(&slices), 0);
+	cr_assert_eq(plx_bdev_delete("M"), 0);
+}
+
+Test(bdev_populate, memory_promised_to_one_device_is_not_promised_to_another)
+{
+	size_t installed = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+	struct plx_bdev_geometry g = geometry(installed / 16 / 4096, 0);
+
+	/* room for one of half as much, and not for two */
+	atomic_store(&available_kb, installed / 8 >> 10);
+	atomic_store(&closed, true);
+	cr_assert_eq(plx_bdev_malloc_create("M", &g, NULL), 0);
+	wait_for(atomic_load(&slices) > 0);
+	cr_assert_eq(ready("M"), -EAGAIN);
+	cr_assert_eq(plx_bdev_malloc_create("late", &g, NULL), 0);
+	cr_assert_eq(ready("late"), 0, "comes with first use");
+	cr_assert_eq(plx_bdev_delete("late"), 0);
+	atomic_store(&closed, false);
+	cr_assert_eq(plx_bdev_delete("M"), 0);
+	atomic_store(&closed, true);
+	cr_assert_eq(plx_bdev_malloc_create("M", &g, NULL), 0);
+	cr_assert_eq(ready("M"), -EAGAIN, "what was promised is free again");
+	atomic_store(&closed, false);
+	cr_assert_eq(plx_bdev_delete("M"), 0);
+}
+
+Test(bdev_populate, memory_that_runs_short_meanwhile_comes_with_first_use)
+{
+	struct plx_bdev_geometry g = geometry(1024 * MIB / 4096, 0);
+
+	atomic_store(&closed, true);
+	cr_assert_eq(plx_bdev_malloc_create("M", &g, NULL), 0);
+	wait_for(atomic_load(&slices) > 0);
+	atomic_store(&available_kb, 1);
+	atomic_store(&closed, false);
+	wait_for(ready("M") != -EAGAIN);
+	cr_assert_eq(ready("M"), 0);
+	cr_assert_lt(atomic_load(&slices), 1024 * MIB / SLICE / 2);
 	cr_assert_eq(plx_bdev_delete("M"), 0);
 }
