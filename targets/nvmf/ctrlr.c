@@ -230,6 +230,8 @@ void nvmf_ctrlr_destroy(struct nvmf_ctrlr *c)
 {
 	plx_poller_destroy(c->admin->detach);
 	plx_poller_destroy(c->admin->keep_alive);
+	nvmf_health_disable(c);
+	nvmf_health_leave(c);
 	for (uint32_t i = 0; i < c->nn; i++) {
 		if (c->ns[i].ns)
 			detach_finish(&c->ns[i]);
@@ -247,6 +249,7 @@ void nvmf_ctrlr_enable(struct nvmf_ctrlr *c)
 	c->admin->naers = c->admin->nevents = 0;
 	c->admin->masked = 0;
 	memset(c->admin->changed, 0, sizeof c->admin->changed);
+	nvmf_health_enable(c);
 	c->enabled = true;
 }
 
@@ -255,6 +258,7 @@ void nvmf_ctrlr_disable(struct nvmf_ctrlr *c)
 	struct nvmf_admin *a = c->admin;
 
 	c->enabled = false;
+	nvmf_health_disable(c);
 	plx_poller_destroy(a->keep_alive);
 	a->keep_alive = NULL;
 	while (a->naers)

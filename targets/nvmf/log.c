@@ -46,18 +46,21 @@ static uint32_t log_smart(struct nvmf_ctrlr *c, void *page)
 {
 	const struct nvmf_admin *a = c->admin;
 	struct nvme_smart_log *s = page;
+	struct nvmf_health h = nvmf_health_get(c);
 
 	s->critical_warning = nvmf_critical_warning(c);
 	s->temperature[0] = NVMF_TEMPERATURE & 0xff;
 	s->temperature[1] = NVMF_TEMPERATURE >> 8;
 	s->avail_spare = 100;
-	nvmf_put_u128(s->data_units_read, data_units(c->stats.read_bytes));
-	nvmf_put_u128(s->data_units_written, data_units(c->stats.written_bytes));
-	nvmf_put_u128(s->host_reads, c->stats.reads);
-	nvmf_put_u128(s->host_writes, c->stats.writes);
-	nvmf_put_u128(s->power_cycles, 1);
-	nvmf_put_u128(s->power_on_hours, (plx_tsc() - a->created_tsc) / plx_tsc_hz() / 3600);
-	nvmf_put_u128(s->media_errors, a->media_errors);
+	nvmf_put_u128(s->data_units_read, data_units(h.stats.read_bytes));
+	nvmf_put_u128(s->data_units_written, data_units(h.stats.written_bytes));
+	nvmf_put_u128(s->host_reads, h.stats.reads);
+	nvmf_put_u128(s->host_writes, h.stats.writes);
+	nvmf_put_u128(s->ctrl_busy_time, h.busy_tsc / plx_tsc_hz() / 60);
+	nvmf_put_u128(s->power_cycles, h.power_cycles);
+	nvmf_put_u128(s->power_on_hours, h.on_tsc / plx_tsc_hz() / 3600);
+	nvmf_put_u128(s->unsafe_shutdowns, h.unsafe_shutdowns);
+	nvmf_put_u128(s->media_errors, h.media_errors);
 	nvmf_put_u128(s->num_err_log_entries, a->error_count);
 	return sizeof *s;
 }

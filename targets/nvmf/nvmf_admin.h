@@ -59,6 +59,11 @@ struct nvmf_admin {
 	uint64_t changed[NVMF_MAX_NS / 64]; /* namespaces, by nsid - 1 */
 	uint64_t created_tsc;
 
+	/* health.c */
+	struct plx_poller *health; /* while enabled */
+	uint64_t looked_tsc, busy_tsc;
+	bool unsafe; /* enabled, and no shutdown notification since */
+
 	struct plx_poller *keep_alive;
 	uint64_t kept_alive_tsc;
 
@@ -116,6 +121,18 @@ uint8_t nvmf_critical_warning(const struct nvmf_ctrlr *c);
  * an inactive one
  */
 uint16_t nvmf_check_nsid(struct nvmf_ctrlr *c, uint32_t nsid, struct nvmf_ctrlr_ns **ns);
+
+/* ---- health.c ---- */
+
+/**
+ * nvmf_health_enable, nvmf_health_disable - CC.EN went to 1, to 0
+ * nvmf_health_leave - @c is about to go, its counters stay in the subsystem
+ * nvmf_health_get - its own, and those of the controllers that are gone
+ */
+void nvmf_health_enable(struct nvmf_ctrlr *c);
+void nvmf_health_disable(struct nvmf_ctrlr *c);
+void nvmf_health_leave(struct nvmf_ctrlr *c);
+struct nvmf_health nvmf_health_get(const struct nvmf_ctrlr *c);
 
 /* ---- ctrlr.c ---- */
 

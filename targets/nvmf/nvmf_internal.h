@@ -71,6 +71,16 @@ struct nvmf_host {
 	char nqn[224];
 };
 
+struct nvmf_ctrlr_stats { /* SMART: data units are counted at completion, read and write */
+	uint64_t reads, writes, read_bytes, written_bytes, errors;
+};
+
+/* SMART: of controllers that are gone (health.c) */
+struct nvmf_health {
+	struct nvmf_ctrlr_stats stats;
+	uint64_t media_errors, busy_tsc, on_tsc, power_cycles, unsafe_shutdowns;
+};
+
 struct plx_nvmf_subsystem {
 	char nqn[224];
 	char serial[21];
@@ -82,6 +92,7 @@ struct plx_nvmf_subsystem {
 	bool allow_any_host;
 	STAILQ_HEAD(, nvmf_host) hosts; /* allowed ones, in the order of their coming */
 	TAILQ_HEAD(, nvmf_ctrlr) ctrlrs;
+	struct nvmf_health health;
 	TAILQ_ENTRY(plx_nvmf_subsystem) link;
 };
 
@@ -555,10 +566,6 @@ uint16_t nvmf_errno_status(int rc);
 
 #define NVMF_MAX_AER 4 /* AERL + 1 */
 
-struct nvmf_ctrlr_stats { /* SMART: data units are counted at completion, read and write */
-	uint64_t reads, writes, read_bytes, written_bytes, errors;
-};
-
 struct nvmf_ctrlr {
 	/* hot */
 	struct nvmf_ctrlr_ns *ns; /* [nn], index nsid - 1 */
@@ -581,6 +588,8 @@ void nvmf_ctrlr_destroy(struct nvmf_ctrlr *c);
  *  back to their defaults */
 void nvmf_ctrlr_enable(struct nvmf_ctrlr *c);
 void nvmf_ctrlr_disable(struct nvmf_ctrlr *c);
+/** nvmf_health_shutdown - CC.SHN announces that power will go: that is safe then */
+void nvmf_health_shutdown(struct nvmf_ctrlr *c);
 /** nvmf_ctrlr_event - an asynchronous event (§5.2): type, information, log page */
 void nvmf_ctrlr_event(struct nvmf_ctrlr *c, uint8_t type, uint8_t info, uint8_t lid);
 /** nvmf_ctrlr_log_error - an entry of the Error Information log (§5.16.1.2) for a failed command */

@@ -218,6 +218,7 @@ static void fn_shutdown(struct nvmf_fn *fn)
 		return;
 	fn->shutting_down = 1;
 	fn->attention = 1;
+	nvmf_health_shutdown(c);
 	fn->csts = (fn->csts & ~(NVME_CSTS_SHST_MASK << NVME_CSTS_SHST_SHIFT)) |
 		   NVME_CSTS_SHST_OCCUR << NVME_CSTS_SHST_SHIFT;
 	for (uint32_t i = 0; i < c->nn; i++) {

@@ -2,6 +2,7 @@
 /*
  * tests/unit/test_nvmf_admin.c - Identify, Get Log Page, Get and Set Features, as a host sees them
  */
+#include "targets/nvmf/nvmf_admin.h"
 #include "tests/unit/nvmf_host.h"
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -27,6 +28,7 @@ static void stop(void)
 
 TestSuite(identify, .init = start, .fini = stop);
 TestSuite(log, .init = start, .fini = stop);
+TestSuite(health, .fini = stop); /* starts as it needs */
 TestSuite(feature, .init = start, .fini = stop);
 TestSuite(admin, .init = start, .fini = stop);
 
@@ -361,6 +363,79 @@ Test(log, smart_counts_reads_and_writes_in_thousands_of_512_bytes)
 	cr_assert_eq(*(uint64_t *)s->data_units_read, 1);
 	cr_assert_eq(s->temperature[0] | s->temperature[1] << 8, 310);
 	cr_assert_eq(s->critical_warning, 0);
+}
+
+static bool counts_busy_time(void *arg)
+{
+	const uint64_t *since = arg;
+
+	return h.fn.ctrlr->admin->busy_tsc > *since;
+}
+
+static bool has_looked(void *arg)
+{
+	const uint64_t *since = arg;
+
+	return h.fn.ctrlr->admin->looked_tsc > *since;
+}
+
+Test(health, time_with_commands_outstanding_is_counted)
+{
+	struct plx_bdev_error_rule hang = { .kind = PLX_BDEV_ERR_HANG,
+					    .types = 1u << PLX_BDEV_READ,
+					    .share = 1 };
+	struct nvme_smart_log *s;
+	struct nvmf_admin *a;
+	uint64_t none = 0, now;
+
+	start_with(&(struct host_opts){ .error = true });
+	s = (void *)page;
+	a = h.fn.ctrlr->admin;
+	cr_assert_eq(host_create_queue(&h, 1, 64), 0);
+	now = plx_tsc();
+	cr_assert(host_poll(&h, has_looked, &now));
+	cr_assert_eq(a->busy_tsc, 0, "nothing is outstanding");
+	cr_assert_eq(plx_bdev_error_inject("host0", &hang), 0);
+	host_submit(&h, 1,
+		    &(struct plx_nvme_cmd){
+			    .opc = nvme_cmd_read, .nsid = h.nsid, .prp1 = host_iova(&h, page) });
+	cr_assert(host_poll(&h, counts_busy_time, &none));
+	a->busy_tsc = 119 * plx_tsc_hz();
+	cr_assert_eq(get_log(NVME_LOG_LID_SMART, 512), 0);
+	cr_assert_eq(*(uint64_t *)s->ctrl_busy_time, 1, "minutes");
+	plx_bdev_error_inject("host0", NULL);
+}
+
+Test(log, smart_adds_up_what_controllers_before_have_left)
+{
+	struct nvme_smart_log *s = (void *)page;
+	struct nvmf_fn_opts opts = h.fn.opts;
+	static volatile uint32_t doorbells[PLX_PAGE_SIZE];
+
+	opts.doorbells = doorbells;
+	for (unsigned i = 0; i < 4; i++) {
+		struct nvmf_fn other;
+
+		cr_assert_eq(nvmf_fn_init(&other, h.subsystem, h.thread, &opts), 0);
+		other.ctrlr->stats.writes = 10;
+		other.ctrlr->admin->media_errors = 1;
+		other.ctrlr->admin->busy_tsc = 60 * plx_tsc_hz();
+		/* never used; left while in use; said good-bye; said so, and came back */
+		if (i)
+			nvmf_ctrlr_enable(other.ctrlr);
+		if (i >= 2)
+			nvmf_fn_reg_write(&other, NVME_REG_CC,
+					  NVME_CC_SHN_NORMAL << NVME_CC_SHN_SHIFT, 4);
+		if (i == 3)
+			nvmf_ctrlr_enable(other.ctrlr);
+		nvmf_fn_fini(&other);
+	}
+	cr_assert_eq(get_log(NVME_LOG_LID_SMART, 512), 0);
+	cr_assert_eq(*(uint64_t *)s->unsafe_shutdowns, 2);
+	cr_assert_eq(*(uint64_t *)s->power_cycles, 5);
+	cr_assert_eq(*(uint64_t *)s->host_writes, 40);
+	cr_assert_eq(*(uint64_t *)s->media_errors, 4);
+	cr_assert_eq(*(uint64_t *)s->ctrl_busy_time, 4);
 }
 
 Test(log, firmware_slot_one_is_active)
