@@ -139,7 +139,9 @@ int plx_nvme_admin_sync(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd
 {
 	bool to_ctrlr = cmd->opc & 1,
 	     to_host = cmd->opc & 2; /* §3.3.3.1: data transfer in the opcode */
-	uint64_t deadline = plx_tsc() + (uint64_t)c->opts.admin_timeout_ms * c->tsc_ms;
+	uint32_t ms =
+		admin_is_long(cmd->opc) ? c->opts.long_admin_timeout_ms : c->opts.admin_timeout_ms;
+	uint64_t deadline = plx_tsc() + (uint64_t)ms * c->tsc_ms;
 	struct sync_wait w = { .done = false };
 	void *bounce = NULL;
 	int rc;

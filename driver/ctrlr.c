@@ -216,6 +216,7 @@ void plx_nvme_ctrlr_opts_init(struct plx_nvme_ctrlr_opts *opts)
 		.admin_queue_size = 64,
 		.timeout_ms = 30000,
 		.admin_timeout_ms = 60000,
+		.long_admin_timeout_ms = 600000,
 		.timeout_action = PLX_NVME_TIMEOUT_ABORT,
 		.reset_policy = PLX_NVME_RESET_FAIL_IO,
 		.retry_count = 4,
@@ -235,6 +236,10 @@ static void take_opts(struct plx_nvme_ctrlr_opts *o, const struct plx_nvme_ctrlr
 		o->admin_queue_size = 4096;
 	if (!o->admin_timeout_ms)
 		o->admin_timeout_ms = 60000;
+	if (!o->long_admin_timeout_ms)
+		o->long_admin_timeout_ms = 600000;
+	if (o->long_admin_timeout_ms < o->admin_timeout_ms)
+		o->long_admin_timeout_ms = o->admin_timeout_ms;
 	if (o->retry_count > UINT8_MAX)
 		o->retry_count = UINT8_MAX;
 }

@@ -139,6 +139,37 @@ static const char *event_text(uint32_t type, uint32_t info)
 	return "reserved";
 }
 
+/* Firmware Activation Starting: for at most MTFA, in units of 100 ms, the controller handles no
+ * commands (CSTS.PP, §3.1.3.6) */
+static void pause_begin(struct plx_nvme_ctrlr *c)
+{
+	uint32_t ms = c->id.mtfa ? c->id.mtfa * 100u : c->opts.admin_timeout_ms;
+
+	nvme_log(NOTICE, "controller '%s': activates firmware", c->name);
+	c->pause_tsc = plx_tsc() + ms * c->tsc_ms;
+	atomic_store_explicit(&c->paused, true, memory_order_relaxed);
+}
+
+/* Reading the log page arms the notice again. What Identify says may have changed with the
+ * firmware: the scan reads it. */
+static void pause_tend(struct plx_nvme_ctrlr *c, uint64_t now)
+{
+	if (!atomic_load_explicit(&c->paused, memory_order_relaxed))
+		return;
+	if (NVME_CSTS_PP(pcie_read32(c->dev, NVME_REG_CSTS))) {
+		if ((int64_t)(now - c->pause_tsc) >= 0) {
+			atomic_store_explicit(&c->paused, false, memory_order_relaxed);
+			ctrlr_start_reset(c, "activating firmware took longer than MTFA");
+		}
+		return;
+	}
+	atomic_store_explicit(&c->paused, false, memory_order_relaxed);
+	c->logs_wanted |= 1u << NVME_LOG_LID_FW_SLOT;
+	c->acs_known = false;
+	c->reidentify = true;
+	c->ns_rescan = true;
+}
+
 /* dw0: type 2:0, information 15:8, log page 23:16. Reading the log page re-arms the event. */
 static void take_event(struct plx_nvme_ctrlr *c, uint32_t dw0)
 {
@@ -146,6 +177,8 @@ static void take_event(struct plx_nvme_ctrlr *c, uint32_t dw0)
 
 	if (type == NVME_AER_NOTICE && info == NVME_AER_NOTICE_NS_CHANGED) {
 		c->ns_rescan = true;
+	} else if (type == NVME_AER_NOTICE && info == NVME_AER_NOTICE_FW_ACT_STARTING) {
+		pause_begin(c);
 	} else if (type == NVME_AER_ERROR || type == NVME_AER_SMART) {
 		nvme_log(WARN, "controller '%s': %s event: %s (%02x), see log page %02xh", c->name,
 			 type == NVME_AER_ERROR ? "error" : "health", event_text(type, info), info,
@@ -221,23 +254,44 @@ static void smart_log_done(void *arg, const struct plx_nvme_cpl *cpl)
 			 s->avail_spare, s->percent_used);
 }
 
-/* Get Log Page, §5.16, 64 bytes of the newest entry: RAE is 0, so the event is armed again */
+static void fw_log_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct plx_nvme_ctrlr *c = arg;
+	const struct nvme_firmware_slot *f = c->log_page;
+
+	c->log_sent = false;
+	if (plx_nvme_ok(cpl))
+		nvme_log(NOTICE, "controller '%s': runs the firmware of slot %u", c->name,
+			 f->afi & 7);
+}
+
+static const struct {
+	uint8_t lid;
+	uint16_t len;
+	plx_nvme_cb done;
+} event_logs[] = {
+	{ NVME_LOG_LID_ERROR, sizeof(struct nvme_error_log_page), error_log_done },
+	{ NVME_LOG_LID_SMART, sizeof(struct nvme_smart_log), smart_log_done },
+	{ NVME_LOG_LID_FW_SLOT, sizeof(struct nvme_firmware_slot), fw_log_done },
+};
+
+/* Get Log Page, §5.16, of the errors the newest entry: RAE is 0, so the event is armed again */
 static void send_log(struct plx_nvme_ctrlr *c)
 {
 	struct plx_nvme_cmd cmd = { .opc = nvme_admin_get_log_page,
 				    .nsid = UINT32_MAX,
 				    .prp1 = c->log_iova };
-	bool error = c->logs_wanted & 1u << NVME_LOG_LID_ERROR;
-	uint32_t lid = error ? NVME_LOG_LID_ERROR : NVME_LOG_LID_SMART;
-	uint32_t len = error ? sizeof(struct nvme_error_log_page) : sizeof(struct nvme_smart_log);
+	unsigned i = 0;
 
 	if (!c->logs_wanted || c->log_sent)
 		return;
-	cmd.cdw10 = (len / 4 - 1) << 16 | lid;
-	if (admin_submit(c, &cmd, error ? error_log_done : smart_log_done, c))
+	while (!(c->logs_wanted & 1u << event_logs[i].lid))
+		i++;
+	cmd.cdw10 = (event_logs[i].len / 4 - 1u) << 16 | event_logs[i].lid;
+	if (admin_submit(c, &cmd, event_logs[i].done, c))
 		return;
 	c->log_sent = true;
-	c->logs_wanted &= ~(1u << lid);
+	c->logs_wanted &= ~(1u << event_logs[i].lid);
 }
 
 void ctrlr_tend(struct plx_nvme_ctrlr *c, uint64_t now)
@@ -247,6 +301,9 @@ void ctrlr_tend(struct plx_nvme_ctrlr *c, uint64_t now)
 	for (struct plx_nvme_qpair *qp = c->qpairs; qp; qp = qp->next)
 		if (serve_qpair(c, qp))
 			return;
+	pause_tend(c, now);
+	if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)
+		return;
 	send_keep_alive(c, now);
 	send_aers(c);
 	send_log(c);

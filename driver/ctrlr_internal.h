@@ -33,14 +33,19 @@ enum nvme_step {
 	NVME_STEP_ENABLE,
 	NVME_STEP_ID_CTRL,
 	NVME_STEP_ID_CTRL_NVM,
+	NVME_STEP_ID_CTRL_ZNS,
 	NVME_STEP_HOST_BEHAVIOR,
 	NVME_STEP_NUM_QUEUES,
+	NVME_STEP_ID_AGAIN,
 	NVME_STEP_NS_CHANGED,
 	NVME_STEP_NS_LIST,
 	NVME_STEP_NS_ID,
+	NVME_STEP_NS_DESC,
 	NVME_STEP_NS_ID_NVM,
+	NVME_STEP_NS_ID_ZNS,
 	NVME_STEP_CREATE_QUEUES,
 	NVME_STEP_AER_CONFIG,
+	NVME_STEP_ARBITRATION,
 	NVME_STEP_KEEP_ALIVE,
 	NVME_STEP_READY,
 	NVME_STEP_FAILED,
@@ -75,6 +80,14 @@ struct nvme_counters {
 	_Atomic uint64_t resets, timeouts, aborts_sent, aborts_ok, aers, keep_alives, failed_ios;
 };
 
+/* What a scan has learnt of one namespace */
+struct nvme_ns_found {
+	struct nvme_id_ns id;
+	uint8_t csi;
+	uint32_t elbaf; /* of the format in use; 0 where there is no such data */
+	struct plx_nvme_zns zns;
+};
+
 /* Lives from plx_nvme_connect_start() to plx_nvme_disconnect() or a failed
  * plx_nvme_connect_poll(). */
 struct plx_nvme_ctrlr {
@@ -97,7 +110,9 @@ struct plx_nvme_ctrlr {
 	uint32_t vs;
 	uint32_t max_queue_size, max_io_bytes, num_io_queues;
 	uint32_t max_verify_bytes, max_wz_bytes; /* one command; 0: no limit */
+	uint32_t max_append_bytes; /* one command (ZASL) */
 	uint32_t owner_deadline_ms;
+	bool weighted; /* arbitration is weighted round robin */
 	uint64_t tsc_ms; /* ticks in a millisecond */
 	uint64_t crdt[4]; /* ticks for each value of CRD */
 	struct nvme_id_ctrl id;
@@ -123,9 +138,11 @@ struct plx_nvme_ctrlr {
 	uint32_t ns_at; /* index into @ns_list */
 	uint32_t ns_last; /* highest identifier the scan has seen */
 	uint32_t ns_looked; /* identifiers the scan has asked about */
+	uint32_t ns_scanned; /* the last scan that has come to its end */
 	bool ns_rescan; /* one more scan, once ready */
+	bool reidentify; /* the scan begins with Identify Controller */
 	uint32_t ns_list[1024];
-	struct nvme_id_ns ns_id;
+	struct nvme_ns_found ns_found; /* the namespace that the scan is looking at */
 
 	/* I/O queue pairs */
 	struct plx_nvme_qpair *qpairs;
@@ -139,6 +156,9 @@ struct plx_nvme_ctrlr {
 	bool keep_alive_sent;
 	uint32_t aborts_sent; /* outstanding */
 	struct nvme_aer aer[NVME_MAX_AERS];
+	uint32_t aer_events; /* wanted by the caller, beside those of aer_events() */
+	_Atomic bool paused; /* firmware is being activated: no timeouts of commands */
+	uint64_t pause_tsc; /* @paused until then at most */
 	uint32_t logs_wanted; /* bit per log page: read to re-arm its event */
 	bool log_sent;
 	void *log_page; /* DMA memory */
@@ -146,6 +166,8 @@ struct plx_nvme_ctrlr {
 	plx_nvme_aer_cb aer_cb;
 	void *aer_arg;
 	struct nvme_admin_req *done, **done_tail;
+	bool acs_known; /* @acs: admin commands there are, by the effects log (cmd_ns.c) */
+	uint64_t acs[4];
 	struct nvme_counters stats;
 };
 
@@ -184,8 +206,28 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now);
  *  READY */
 void ctrlr_tend(struct plx_nvme_ctrlr *c, uint64_t now);
 
+/** aer_events - Asynchronous Event Configuration: health warnings, which are always there, notices
+ *  of namespaces and firmware where OAES says so, and what the caller wants */
+static inline uint32_t aer_events(const struct plx_nvme_ctrlr *c)
+{
+	return 0x1f | (c->id.oaes & (NVME_CTRL_OAES_NA | NVME_CTRL_OAES_FA)) | c->aer_events;
+}
+
+/* ---- cmd_feature.c ---- */
+
+struct plx_nvme_arbitration;
+/** feature_arbitration - Return: 0 with *@cdw11; -EINVAL */
+int feature_arbitration(const struct plx_nvme_arbitration *a, uint32_t *cdw11);
+
 /* ---- admin.c, under lock ---- */
 
+/** admin_is_long - commands that may take what the medium takes: long_admin_timeout_ms */
+static inline bool admin_is_long(uint8_t opc)
+{
+	return opc == nvme_admin_format_nvm || opc == nvme_admin_sanitize_nvm ||
+	       opc == nvme_admin_fw_commit || opc == nvme_admin_fw_download ||
+	       opc == nvme_admin_ns_mgmt || opc == nvme_admin_ns_attach;
+}
 /** admin_submit - a command of the driver's own. Return: 0; -EAGAIN no identifier free */
 int admin_submit(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, plx_nvme_cb cb,
 		 void *arg);
@@ -199,6 +241,10 @@ void admin_identify_cmd(struct plx_nvme_cmd *cmd, uint8_t cns, uint32_t nsid, ui
 int admin_call(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, void *buf, uint32_t len,
 	       uint32_t *value);
 
+/** admin_call_if - the same where the controller has the command. Return: -ENOTSUP, too */
+int admin_call_if(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, void *buf, uint32_t len,
+		  uint32_t *value);
+
 /* ---- qpair.c ---- */
 
 void qpair_create_cq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd);
@@ -207,9 +253,13 @@ void qpair_create_sq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *c
 /* ---- ns.c, under lock ---- */
 
 void ns_scan_begin(struct plx_nvme_ctrlr *c);
-/** ns_found - the scan found an active namespace; @nvm NULL where there is no such data */
-void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_id_ns *id,
-	      const struct nvme_nvm_id_ns *nvm);
+/** ns_format - index of the format in use */
+unsigned ns_format(const struct nvme_id_ns *id);
+/** ns_found - the scan found an active namespace */
+void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_ns_found *found);
+/** ns_hold - no I/O on @nsid (all of them: NVME_NSID_ALL), whatever a scan finds, until it is let
+ *  go and found again. Takes the lock */
+void ns_hold(struct plx_nvme_ctrlr *c, uint32_t nsid, bool on);
 /** ns_scan_end - what was not found is not active any more */
 void ns_scan_end(struct plx_nvme_ctrlr *c);
 void ns_free_all(struct plx_nvme_ctrlr *c);

@@ -2,11 +2,12 @@
 /*
  * driver/ctrlr_steps.c - the controller's state machine
  *
- * Connect:  CAP, SETTLE, DISABLE, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, NUM_QUEUES, NS_LIST,
- *           NS_ID, NS_ID_NVM, AER_CONFIG, KEEP_ALIVE, READY
- * Reset:    QUIESCE, DISABLE, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, NUM_QUEUES,
- *           CREATE_QUEUES, AER_CONFIG, KEEP_ALIVE, READY
- * Rescan:   NS_CHANGED, NS_LIST, NS_ID, NS_ID_NVM, READY
+ * Connect:  CAP, SETTLE, DISABLE, ENABLE, ID_CTRL, ID_CTRL_NVM, ID_CTRL_ZNS, HOST_BEHAVIOR,
+ *           NUM_QUEUES, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, NS_ID_ZNS, AER_CONFIG,
+ *           ARBITRATION, KEEP_ALIVE, READY
+ * Reset:    QUIESCE, DISABLE, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, ID_CTRL_ZNS, HOST_BEHAVIOR,
+ *           NUM_QUEUES, CREATE_QUEUES, AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
+ * Rescan:   ID_AGAIN, NS_CHANGED, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, NS_ID_ZNS, READY
  *
  * A step is a function that is called once with @entering and then in every poll, or, when it has
  * sent a command, once that has completed. It returns the step to go on with, its own to stay. No
@@ -14,6 +15,7 @@
  */
 #include "driver/ctrlr_internal.h"
 #include <errno.h>
+#include <pollux/nvme_feature.h>
 #include <string.h>
 
 #define CSTS_GONE UINT32_MAX
@@ -53,12 +55,18 @@ static enum nvme_step step_cmd(struct plx_nvme_ctrlr *c, const struct plx_nvme_c
 	return c->step;
 }
 
-static enum nvme_step step_identify(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid)
+static enum nvme_step step_identify_csi(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid,
+					uint8_t csi)
 {
 	struct plx_nvme_cmd cmd;
 
-	admin_identify_cmd(&cmd, cns, nsid, 0, NVME_CSI_NVM);
+	admin_identify_cmd(&cmd, cns, nsid, 0, csi);
 	return step_cmd(c, &cmd);
+}
+
+static enum nvme_step step_identify(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid)
+{
+	return step_identify_csi(c, cns, nsid, NVME_CSI_NVM);
 }
 
 static enum nvme_step step_set_feature(struct plx_nvme_ctrlr *c, uint8_t fid, uint32_t cdw11)
@@ -88,6 +96,12 @@ static void step_cmd_warn(const struct plx_nvme_ctrlr *c, const char *what)
 
 	nvme_log(WARN, "controller '%s': %s failed: %s", c->name, what,
 		 plx_nvme_status_text(plx_nvme_status(&c->cmd_cpl), text, sizeof(text)));
+}
+
+/* CC.CSS is 110b: namespaces may be of any command set */
+static bool all_command_sets(const struct plx_nvme_ctrlr *c)
+{
+	return NVME_CAP_CSS(c->cap) & NVME_CAP_CSS_CSI;
 }
 
 static bool resetting(const struct plx_nvme_ctrlr *c)
@@ -132,6 +146,12 @@ static enum nvme_step step_cap(struct plx_nvme_ctrlr *c, bool entering)
 			   dev->doorbell_bytes, (unsigned)NVME_CAP_DSTRD(c->cap));
 		return NVME_STEP_FAILED;
 	}
+	c->weighted = c->opts.weighted_arbitration && NVME_CAP_AMS(c->cap) & NVME_CAP_AMS_WRR;
+	if (c->opts.weighted_arbitration && !c->weighted)
+		nvme_log(WARN,
+			 "controller '%s' has no weighted round robin (CAP.AMS is %u): priorities "
+			 "of queues have no effect",
+			 c->name, (unsigned)NVME_CAP_AMS(c->cap));
 	c->max_queue_size = NVME_CAP_MQES(c->cap) + 1u;
 	if (c->max_queue_size > NVME_MAX_QUEUE_SIZE)
 		c->max_queue_size = NVME_MAX_QUEUE_SIZE;
@@ -182,11 +202,11 @@ static int make_admin_queue(struct plx_nvme_ctrlr *c)
 
 static void enable(struct plx_nvme_ctrlr *c)
 {
-	bool csi = NVME_CAP_CSS(c->cap) & NVME_CAP_CSS_CSI;
 	uint32_t cc = 1u << NVME_CC_EN_SHIFT;
 
-	cc |= (csi ? NVME_CC_CSS_CSI : NVME_CC_CSS_NVM) << NVME_CC_CSS_SHIFT;
-	cc |= NVME_CC_AMS_RR << NVME_CC_AMS_SHIFT; /* MPS 0: pages of 4 KiB */
+	cc |= (all_command_sets(c) ? NVME_CC_CSS_CSI : NVME_CC_CSS_NVM) << NVME_CC_CSS_SHIFT;
+	/* MPS 0: pages of 4 KiB */
+	cc |= (c->weighted ? NVME_CC_AMS_WRRU : NVME_CC_AMS_RR) << NVME_CC_AMS_SHIFT;
 	cc |= 6u << NVME_CC_IOSQES_SHIFT |
 	      4u << NVME_CC_IOCQES_SHIFT; /* entries of 64 and 16 bytes */
 	pcie_write32(c->dev, NVME_REG_AQA,
@@ -268,9 +288,9 @@ static enum nvme_step step_id_ctrl(struct plx_nvme_ctrlr *c, bool entering)
 	memcpy(&c->id, id, sizeof(c->id));
 	if (!resetting(c))
 		c->max_io_bytes = max_io_bytes(c, id);
-	return c->vs >= 0x20000 || NVME_CAP_CSS(c->cap) & NVME_CAP_CSS_CSI
-		       ? NVME_STEP_ID_CTRL_NVM
-		       : NVME_STEP_HOST_BEHAVIOR;
+	c->acs_known = false;
+	return c->vs >= 0x20000 || all_command_sets(c) ? NVME_STEP_ID_CTRL_NVM
+						       : NVME_STEP_HOST_BEHAVIOR;
 }
 
 /* A limit as a power of two of pages; 0: none. */
@@ -290,6 +310,22 @@ static enum nvme_step step_id_ctrl_nvm(struct plx_nvme_ctrlr *c, bool entering)
 		c->max_verify_bytes = limit_bytes(nvm->vsl);
 		c->max_wz_bytes = limit_bytes(nvm->wzsl);
 	}
+	return all_command_sets(c) ? NVME_STEP_ID_CTRL_ZNS : NVME_STEP_HOST_BEHAVIOR;
+}
+
+static enum nvme_step step_id_ctrl_zns(struct plx_nvme_ctrlr *c, bool entering)
+{
+	const struct nvme_zns_id_ctrl *zns = c->page;
+	uint32_t limit;
+
+	if (entering) {
+		c->max_append_bytes = c->max_io_bytes;
+		return step_identify_csi(c, NVME_IDENTIFY_CNS_CSI_CTRL, 0, NVME_CSI_ZNS);
+	}
+	/* refused where there are no zoned namespaces. ZASL 0: MDTS (ZNS 1.1c §4.1.5.2) */
+	limit = step_cmd_ok(c) ? limit_bytes(zns->zasl) : 0;
+	if (limit && limit < c->max_append_bytes)
+		c->max_append_bytes = limit;
 	return NVME_STEP_HOST_BEHAVIOR;
 }
 
@@ -365,6 +401,24 @@ static enum nvme_step step_num_queues(struct plx_nvme_ctrlr *c, bool entering)
 }
 
 /* ---- namespaces ---- */
+
+/* Other firmware runs: its name, and what it has. Limits that queue pairs were made for stay. */
+static enum nvme_step step_id_again(struct plx_nvme_ctrlr *c, bool entering)
+{
+	const struct nvme_id_ctrl *id = c->page;
+
+	if (entering)
+		return step_identify(c, NVME_IDENTIFY_CNS_CTRL, 0);
+	c->reidentify = false;
+	if (!step_cmd_ok(c))
+		step_cmd_warn(c, "Identify Controller");
+	else if (!memcmp(id->sn, c->id.sn, sizeof(id->sn)) &&
+		 max_io_bytes(c, id) >= c->max_io_bytes)
+		memcpy(&c->id, id, sizeof(c->id));
+	else
+		ctrlr_start_reset(c, "it is another controller since its firmware was activated");
+	return NVME_STEP_NS_CHANGED;
+}
 
 /* Changed Namespace List: reading it re-arms the notice; what changed is found by looking at all of
  * them */
@@ -450,12 +504,11 @@ static enum nvme_step ns_next(struct plx_nvme_ctrlr *c)
 	return step_identify(c, NVME_IDENTIFY_CNS_NS, nsid);
 }
 
-static enum nvme_step ns_identified(struct plx_nvme_ctrlr *c, const struct nvme_nvm_id_ns *nvm)
+/* All that is known of the namespace at ns_at is known. */
+static enum nvme_step ns_identified(struct plx_nvme_ctrlr *c)
 {
-	uint32_t nsid = c->ns_list[c->ns_at++];
-
-	c->ns_last = nsid;
-	ns_found(c, nsid, &c->ns_id, nvm);
+	c->ns_last = c->ns_list[c->ns_at++];
+	ns_found(c, c->ns_last, &c->ns_found);
 	return NVME_STEP_NS_ID;
 }
 
@@ -468,20 +521,78 @@ static enum nvme_step step_ns_id(struct plx_nvme_ctrlr *c, bool entering)
 		c->ns_last = c->ns_list[c->ns_at++];
 		return ns_next(c);
 	}
-	memcpy(&c->ns_id, c->page, sizeof(c->ns_id));
+	c->ns_found = (struct nvme_ns_found){ .csi = NVME_CSI_NVM };
+	memcpy(&c->ns_found.id, c->page, sizeof(c->ns_found.id));
+	if (all_command_sets(c))
+		return NVME_STEP_NS_DESC;
 	if (c->id.ctratt & NVME_CTRL_CTRATT_ELBAS)
 		return NVME_STEP_NS_ID_NVM;
-	ns_identified(c, NULL);
+	ns_identified(c);
 	return ns_next(c);
+}
+
+/* The command set, from the list of descriptors (§5.17.2.3): each has its type and length first */
+static uint8_t desc_csi(const uint8_t *page)
+{
+	const struct nvme_ns_id_desc *d;
+
+	for (uint32_t at = 0; at + sizeof(*d) < PLX_PAGE_SIZE; at += sizeof(*d) + d->nidl) {
+		d = (const struct nvme_ns_id_desc *)(page + at);
+		if (!d->nidt)
+			break;
+		if (d->nidt == NVME_NIDT_CSI && d->nidl == NVME_NIDT_CSI_LEN)
+			return d->nid[0];
+	}
+	return NVME_CSI_NVM;
+}
+
+static enum nvme_step step_ns_desc(struct plx_nvme_ctrlr *c, bool entering)
+{
+	if (entering)
+		return step_identify(c, NVME_IDENTIFY_CNS_NS_DESC_LIST, c->ns_list[c->ns_at]);
+	if (step_cmd_ok(c))
+		c->ns_found.csi = desc_csi(c->page);
+	else
+		step_cmd_warn(c, "Identify, namespace identification descriptors");
+	if (c->id.ctratt & NVME_CTRL_CTRATT_ELBAS)
+		return NVME_STEP_NS_ID_NVM;
+	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_NS_ID_ZNS : ns_identified(c);
 }
 
 static enum nvme_step step_ns_id_nvm(struct plx_nvme_ctrlr *c, bool entering)
 {
+	const struct nvme_nvm_id_ns *nvm = c->page;
+
 	if (entering)
 		return step_identify(c, NVME_IDENTIFY_CNS_CSI_NS, c->ns_list[c->ns_at]);
-	if (!step_cmd_ok(c))
+	if (step_cmd_ok(c))
+		c->ns_found.elbaf = nvm->elbaf[ns_format(&c->ns_found.id)];
+	else
 		step_cmd_warn(c, "Identify Namespace of the NVM Command Set");
-	return ns_identified(c, step_cmd_ok(c) ? c->page : NULL);
+	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_NS_ID_ZNS : ns_identified(c);
+}
+
+/* ZNS 1.1c §4.1.5.1: limits are 0-based, all ones is none */
+static enum nvme_step step_ns_id_zns(struct plx_nvme_ctrlr *c, bool entering)
+{
+	const struct nvme_zns_id_ns *z = c->page;
+	const struct nvme_zns_lbafe *f = &z->lbafe[ns_format(&c->ns_found.id)];
+
+	if (entering)
+		return step_identify_csi(c, NVME_IDENTIFY_CNS_CSI_NS, c->ns_list[c->ns_at],
+					 NVME_CSI_ZNS);
+	if (step_cmd_ok(c))
+		c->ns_found.zns = (struct plx_nvme_zns){
+			.zone_blocks = f->zsze,
+			.desc_ext_bytes = f->zdes * 64u,
+			.max_active = z->mar + 1,
+			.max_open = z->mor + 1,
+			.max_append_bytes = c->max_append_bytes,
+			.read_across_zones = z->ozcs & 1,
+		};
+	else
+		step_cmd_warn(c, "Identify Namespace of the Zoned Namespace Command Set");
+	return ns_identified(c);
 }
 
 /* ---- I/O queue pairs and reset ---- */
@@ -564,13 +675,33 @@ static enum nvme_step step_create_queues(struct plx_nvme_ctrlr *c, bool entering
 
 static enum nvme_step step_aer_config(struct plx_nvme_ctrlr *c, bool entering)
 {
-	/* health warnings are always there, namespace and firmware notices where OAES says so */
-	uint32_t events = 0x1f | (c->id.oaes & (NVME_CTRL_OAES_NA | NVME_CTRL_OAES_FA));
-
 	if (entering)
-		return step_set_feature(c, NVME_FEAT_FID_ASYNC_EVENT, events);
+		return step_set_feature(c, NVME_FEAT_FID_ASYNC_EVENT, aer_events(c));
 	if (!step_cmd_ok(c))
 		step_cmd_warn(c, "Set Features, Asynchronous Event Configuration");
+	return NVME_STEP_ARBITRATION;
+}
+
+/* Weights, where weighted round robin is in use and the caller gave some */
+static enum nvme_step step_arbitration(struct plx_nvme_ctrlr *c, bool entering)
+{
+	const struct plx_nvme_ctrlr_opts *o = &c->opts;
+	struct plx_nvme_arbitration a = { o->arb_burst, o->arb_low, o->arb_medium, o->arb_high };
+	uint32_t cdw11;
+
+	if (!c->weighted || !(a.low | a.medium | a.high))
+		return NVME_STEP_KEEP_ALIVE;
+	if (entering && feature_arbitration(&a, &cdw11)) {
+		ctrlr_fail(c, -EINVAL,
+			   "cannot be set up: weights of arbitration are 1 to 256, its burst a "
+			   "power of two up to 64, or 0 for none (they are %u, %u, %u and %u)",
+			   a.low, a.medium, a.high, a.burst);
+		return NVME_STEP_FAILED;
+	}
+	if (entering)
+		return step_set_feature(c, NVME_FEAT_FID_ARBITRATION, cdw11);
+	if (!step_cmd_ok(c))
+		step_cmd_warn(c, "Set Features, Arbitration");
 	return NVME_STEP_KEEP_ALIVE;
 }
 
@@ -609,13 +740,18 @@ static enum nvme_step step_ready(struct plx_nvme_ctrlr *c, bool entering)
 			ctrlr_want(qp, NVME_QP_LIVE);
 		for (unsigned i = 0; i < NVME_MAX_AERS; i++)
 			c->aer[i].refused = false;
+		atomic_store_explicit(&c->paused, false, memory_order_relaxed);
 		atomic_store_explicit(&c->state, PLX_NVME_CTRLR_READY, memory_order_release);
 		if (was_reset) {
 			c->ns_rescan = true; /* namespaces may have come and gone meanwhile */
 			nvme_log(NOTICE, "controller '%s': ready again", c->name);
 		}
 	}
-	return c->ns_rescan ? NVME_STEP_NS_CHANGED : NVME_STEP_READY;
+	if (entering)
+		c->ns_scanned = c->ns_scan;
+	if (c->ns_rescan)
+		return c->reidentify ? NVME_STEP_ID_AGAIN : NVME_STEP_NS_CHANGED;
+	return NVME_STEP_READY;
 }
 
 static enum nvme_step step_failed(struct plx_nvme_ctrlr *c, bool entering)
@@ -634,6 +770,7 @@ enum deadline {
 
 #define BASE "NVMe Base 2.0c §"
 #define NVM  "NVM Command Set 1.0c §"
+#define ZNS  "ZNS Command Set 1.1c §"
 
 static const struct {
 	const char *name; /* "... took longer than" */
@@ -655,10 +792,14 @@ static const struct {
 	[NVME_STEP_ID_CTRL] = { "Identify Controller", BASE "5.17.2.1", DL_ADMIN, step_id_ctrl },
 	[NVME_STEP_ID_CTRL_NVM] = { "Identify Controller of the NVM Command Set", NVM "4.1.5.4",
 				    DL_ADMIN, step_id_ctrl_nvm },
+	[NVME_STEP_ID_CTRL_ZNS] = { "Identify Controller of the Zoned Namespace Command Set",
+				    ZNS "4.1.5.2", DL_ADMIN, step_id_ctrl_zns },
 	[NVME_STEP_HOST_BEHAVIOR] = { "Set Features, Host Behavior Support", BASE "5.27.1.18",
 				      DL_ADMIN, step_host_behavior },
 	[NVME_STEP_NUM_QUEUES] = { "Set Features, Number of Queues", BASE "5.27.1.5", DL_ADMIN,
 				   step_num_queues },
+	[NVME_STEP_ID_AGAIN] = { "Identify Controller, after new firmware", BASE "5.17.2.1",
+				 DL_ADMIN, step_id_again },
 	[NVME_STEP_NS_CHANGED] = { "Get Log Page, Changed Namespace List", BASE "5.16.1.5",
 				   DL_ADMIN, step_ns_changed },
 	[NVME_STEP_NS_LIST] = { "Identify, active namespaces", BASE "5.17.2.2", DL_ADMIN,
@@ -666,10 +807,16 @@ static const struct {
 	[NVME_STEP_NS_ID] = { "Identify Namespace", NVM "4.1.5.1", DL_ADMIN, step_ns_id },
 	[NVME_STEP_NS_ID_NVM] = { "Identify Namespace of the NVM Command Set", NVM "4.1.5.3",
 				  DL_ADMIN, step_ns_id_nvm },
+	[NVME_STEP_NS_DESC] = { "Identify, namespace identification descriptors", BASE "5.17.2.3",
+				DL_ADMIN, step_ns_desc },
+	[NVME_STEP_NS_ID_ZNS] = { "Identify Namespace of the Zoned Namespace Command Set",
+				  ZNS "4.1.5.1", DL_ADMIN, step_ns_id_zns },
 	[NVME_STEP_CREATE_QUEUES] = { "creating I/O queues", BASE "5.4, §5.5", DL_ADMIN,
 				      step_create_queues },
 	[NVME_STEP_AER_CONFIG] = { "Set Features, Asynchronous Event Configuration",
 				   BASE "5.27.1.8", DL_ADMIN, step_aer_config },
+	[NVME_STEP_ARBITRATION] = { "Set Features, Arbitration", BASE "5.27.1.1", DL_ADMIN,
+				    step_arbitration },
 	[NVME_STEP_KEEP_ALIVE] = { "Set Features, Keep Alive Timer", BASE "5.27.1.12", DL_ADMIN,
 				   step_keep_alive },
 	[NVME_STEP_READY] = { "ready", "", DL_NONE, step_ready },

@@ -4,6 +4,10 @@
  *
  * A namespace object, once made, lives as long as its controller: threads that do I/O keep pointers
  * to it. One that goes away becomes inactive, with no blocks, and active again when it comes back.
+ *
+ * How an object's blocks lie in memory never changes: a buffer that was made for them is what the
+ * device transfers, whenever I/O is submitted. A namespace that comes back in another format is
+ * another object, with the same identifier; at most one of them is active.
  */
 #include "driver/ctrlr_internal.h"
 #include <errno.h>
@@ -14,21 +18,32 @@
  * order. */
 #define ns_set(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 
-static struct plx_nvme_ns *ns_by_id(struct plx_nvme_ctrlr *c, uint32_t nsid)
+/* Whether both take the same buffers and the same addresses */
+static bool same_shape(const struct plx_nvme_ns *a, const struct plx_nvme_ns *b)
 {
-	uint32_t n = atomic_load_explicit(&c->ns_count, memory_order_acquire);
+	return a->block_size == b->block_size && a->md_size == b->md_size &&
+	       a->md_extended == b->md_extended && a->pi_type == b->pi_type &&
+	       a->pi_first == b->pi_first && a->pi_format == b->pi_format &&
+	       a->tag_bits == b->tag_bits && a->csi == b->csi &&
+	       a->zns.zone_blocks == b->zns.zone_blocks;
+}
+
+static struct plx_nvme_ns *ns_like(struct plx_nvme_ctrlr *c, const struct plx_nvme_ns *fresh)
+{
+	uint32_t n = atomic_load_explicit(&c->ns_count, memory_order_relaxed);
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct plx_nvme_ns *ns = atomic_load_explicit(&c->ns[i], memory_order_relaxed);
 
-		if (ns->nsid == nsid)
+		if (ns->nsid == fresh->nsid && same_shape(ns, fresh))
 			return ns;
 	}
 	return NULL;
 }
 
-static struct plx_nvme_ns *ns_make(struct plx_nvme_ctrlr *c, uint32_t nsid)
+static struct plx_nvme_ns *ns_make(struct plx_nvme_ctrlr *c, const struct plx_nvme_ns *fresh)
 {
+	uint32_t nsid = fresh->nsid;
 	uint32_t n = atomic_load_explicit(&c->ns_count, memory_order_relaxed);
 	struct plx_nvme_ns *ns;
 
@@ -44,9 +59,9 @@ static struct plx_nvme_ns *ns_make(struct plx_nvme_ctrlr *c, uint32_t nsid)
 		nvme_log(ERR, "controller '%s': no memory for namespace %u", c->name, nsid);
 		return NULL;
 	}
-	memset(ns, 0, sizeof(*ns));
-	ns->nsid = nsid;
-	ns->ctrlr = c;
+	*ns = *fresh;
+	ns->fast_blocks = 0;
+	ns->blocks = 0;
 	atomic_store_explicit(&c->ns[n], ns, memory_order_relaxed);
 	atomic_store_explicit(&c->ns_count, n + 1, memory_order_release);
 	return ns;
@@ -61,7 +76,7 @@ static void ns_deactivate(struct plx_nvme_ns *ns)
 
 /* Index of the format in use (NVM Command Set 1.0c §4.1.5.1, FLBAS): two more bits where there are
  * over 16. */
-static unsigned ns_format(const struct nvme_id_ns *id)
+unsigned ns_format(const struct nvme_id_ns *id)
 {
 	unsigned f = id->flbas & NVME_NS_FLBAS_LOWER_MASK;
 
@@ -81,9 +96,9 @@ static uint32_t blocks_in(uint32_t bytes, uint32_t block)
 }
 
 /* Return: whether the driver can use this format. */
-static bool ns_geometry(struct plx_nvme_ns *ns, const struct nvme_id_ns *id,
-			const struct nvme_nvm_id_ns *nvm)
+static bool ns_geometry(struct plx_nvme_ns *ns, const struct nvme_ns_found *found)
 {
+	const struct nvme_id_ns *id = &found->id;
 	struct plx_nvme_ctrlr *c = ns->ctrlr;
 	unsigned f = ns_format(id);
 	unsigned ds = id->lbaf[f].ds;
@@ -103,12 +118,22 @@ static bool ns_geometry(struct plx_nvme_ns *ns, const struct nvme_id_ns *id,
 			 c->name, ns->nsid, id->dps & NVME_NS_DPS_PI_MASK);
 		return false;
 	}
+	if (found->csi != NVME_CSI_NVM && found->csi != NVME_CSI_ZNS) {
+		nvme_log(NOTICE,
+			 "controller '%s': namespace %u is left out: it has no blocks (command set "
+			 "%u)",
+			 c->name, ns->nsid, found->csi);
+		return false;
+	}
+	ns->csi = found->csi;
+	ns->zns = found->zns;
 	ns->block_size = 1u << ds;
 	ns->md_size = (uint32_t)id->lbaf[f].ms;
 	ns->md_extended = (uint8_t)(ns->md_size && (id->flbas & NVME_NS_FLBAS_META_EXT));
 	ns->pi_type = (uint8_t)(id->dps & NVME_NS_DPS_PI_MASK);
 	ns->pi_first = (uint8_t) !!(id->dps & NVME_NS_DPS_PI_FIRST);
-	ns->pi_format = (uint8_t)(nvm ? (nvm->elbaf[f] & NVME_NVM_ELBAF_PIF_MASK) >> 7 : 0);
+	ns->pi_format = (uint8_t)((found->elbaf & NVME_NVM_ELBAF_PIF_MASK) >> 7);
+	ns->tag_bits = (uint8_t)(found->elbaf & NVME_NVM_ELBAF_STS_MASK);
 	xfer = ns->block_size + (ns->md_extended ? ns->md_size : 0);
 	if (xfer > c->max_io_bytes) {
 		nvme_log(WARN,
@@ -133,29 +158,66 @@ static bool ns_geometry(struct plx_nvme_ns *ns, const struct nvme_id_ns *id,
 		fast = 0;
 	ns->blocks = (uint64_t)id->nsze;
 	ns->fast_blocks = fast < ns->max_io_blocks ? fast : ns->max_io_blocks;
+	ns->zns.zones = ns->zns.zone_blocks ? ns->blocks / ns->zns.zone_blocks : 0;
 	return true;
 }
 
-/* A rescan finds most namespaces as they were: their words are not written then. */
+/* What may change while I/O goes on: each word by itself, and only where it has changed. */
 static void ns_publish(struct plx_nvme_ns *ns, const struct plx_nvme_ns *fresh)
 {
-	if (ns->active && ns->pi_format == fresh->pi_format &&
-	    !memcmp(ns, fresh, offsetof(struct plx_nvme_ns, active)))
+	if (ns->active && ns->blocks == fresh->blocks && ns->fast_blocks == fresh->fast_blocks &&
+	    ns->max_io_blocks == fresh->max_io_blocks && ns->boundary == fresh->boundary &&
+	    ns->max_verify_blocks == fresh->max_verify_blocks &&
+	    ns->max_wz_blocks == fresh->max_wz_blocks)
 		return;
 	ns_set(ns->fast_blocks, 0);
-	ns_set(ns->xfer_block, fresh->xfer_block);
 	ns_set(ns->max_io_blocks, fresh->max_io_blocks);
 	ns_set(ns->boundary, fresh->boundary);
 	ns_set(ns->max_verify_blocks, fresh->max_verify_blocks);
 	ns_set(ns->max_wz_blocks, fresh->max_wz_blocks);
-	ns_set(ns->block_size, fresh->block_size);
-	ns_set(ns->md_size, fresh->md_size);
-	ns_set(ns->md_extended, fresh->md_extended);
-	ns_set(ns->pi_type, fresh->pi_type);
-	ns_set(ns->pi_first, fresh->pi_first);
-	ns_set(ns->pi_format, fresh->pi_format);
 	ns_set(ns->blocks, fresh->blocks);
 	__atomic_store_n(&ns->fast_blocks, fresh->fast_blocks, __ATOMIC_RELEASE);
+}
+
+/* The object of the format that a namespace had until now */
+static void ns_leave_format(struct plx_nvme_ctrlr *c, const struct plx_nvme_ns *now)
+{
+	for (uint32_t i = 0; i < c->ns_count; i++) {
+		struct plx_nvme_ns *ns = c->ns[i];
+
+		if (ns->nsid != now->nsid || ns == now || !ns->active)
+			continue;
+		nvme_log(NOTICE,
+			 "controller '%s': namespace %u has another format: blocks of %u and %u "
+			 "bytes",
+			 c->name, ns->nsid, now->block_size, now->md_size);
+		ns_deactivate(ns);
+	}
+}
+
+void ns_hold(struct plx_nvme_ctrlr *c, uint32_t nsid, bool on)
+{
+	if (!nsid)
+		return;
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < c->ns_count; i++) {
+		struct plx_nvme_ns *ns = c->ns[i];
+
+		if (ns->nsid != nsid && nsid != NVME_NSID_ALL)
+			continue;
+		ns->held = on;
+		if (on)
+			ns_deactivate(ns);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+static bool ns_is_held(const struct plx_nvme_ctrlr *c, uint32_t nsid)
+{
+	for (uint32_t i = 0; i < c->ns_count; i++)
+		if (c->ns[i]->nsid == nsid && c->ns[i]->held)
+			return true;
+	return false;
 }
 
 void ns_scan_begin(struct plx_nvme_ctrlr *c)
@@ -167,22 +229,24 @@ void ns_scan_begin(struct plx_nvme_ctrlr *c)
 	memset(c->ns_list, 0, sizeof(c->ns_list));
 }
 
-void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_id_ns *id,
-	      const struct nvme_nvm_id_ns *nvm)
+void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_ns_found *found)
 {
-	struct plx_nvme_ns fresh = { .nsid = nsid, .ctrlr = c };
+	struct plx_nvme_ns fresh = { .nsid = nsid, .ctrlr = c, .id = found->id };
 	struct plx_nvme_ns *ns;
 
 	/* all zeroes: not active (§5.17.2, CNS 00h) */
-	if (!id->nsze || !ns_geometry(&fresh, id, nvm))
+	if (!found->id.nsze || !ns_geometry(&fresh, found))
 		return;
-	ns = ns_by_id(c, nsid);
+	ns = ns_like(c, &fresh);
 	if (!ns)
-		ns = ns_make(c, nsid);
-	if (!ns)
+		ns = ns_make(c, &fresh);
+	if (!ns || ns_is_held(c, nsid))
 		return;
+	ns_leave_format(c, ns);
 	ns_publish(ns, &fresh);
-	memcpy(&ns->id, id, sizeof(ns->id));
+	if (memcmp(&ns->zns, &fresh.zns, sizeof(ns->zns)))
+		ns->zns = fresh.zns;
+	memcpy(&ns->id, &found->id, sizeof(ns->id));
 	ns->seen = c->ns_scan;
 	__atomic_store_n(&ns->active, 1, __ATOMIC_RELEASE);
 }
@@ -211,9 +275,15 @@ void ns_free_all(struct plx_nvme_ctrlr *c)
 
 struct plx_nvme_ns *plx_nvme_ctrlr_ns(struct plx_nvme_ctrlr *c, uint32_t nsid)
 {
-	struct plx_nvme_ns *ns = ns_by_id(c, nsid);
+	uint32_t n = atomic_load_explicit(&c->ns_count, memory_order_acquire);
 
-	return ns && __atomic_load_n(&ns->active, __ATOMIC_ACQUIRE) ? ns : NULL;
+	for (uint32_t i = 0; i < n; i++) {
+		struct plx_nvme_ns *ns = atomic_load_explicit(&c->ns[i], memory_order_relaxed);
+
+		if (ns->nsid == nsid && __atomic_load_n(&ns->active, __ATOMIC_ACQUIRE))
+			return ns;
+	}
+	return NULL;
 }
 
 uint32_t plx_nvme_ctrlr_next_ns(struct plx_nvme_ctrlr *c, uint32_t nsid)

@@ -52,8 +52,8 @@ static int io_md(struct nvme_io *io, const struct plx_nvme_rw *rw)
 	return 0;
 }
 
-static int io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
-		   const struct plx_nvme_rw *rw)
+int nvme_io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
+		 const struct plx_nvme_rw *rw)
 {
 	if (plx_unlikely(!range_ok(ns, rw->slba, rw->nlb) || (rw->flags & (NVME_NLB_MAX - 1))))
 		return -EINVAL;
@@ -69,6 +69,7 @@ static int io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
 		.reftag = rw->reftag,
 		.apptag = rw->apptag,
 		.appmask = rw->appmask,
+		.tag_hi = rw->tag_hi,
 		.opc = opc,
 	};
 	if (plx_unlikely(io_md(io, rw)))
@@ -80,7 +81,7 @@ int ns_rw_slow(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint8_t opc,
 	       const struct plx_nvme_rw *rw, plx_nvme_cb cb, void *arg)
 {
 	struct nvme_io io;
-	int rc = io_init(&io, ns, opc, rw);
+	int rc = nvme_io_init(&io, ns, opc, rw);
 
 	return plx_unlikely(rc) ? rc : nvme_io_start(qp, &io, cb, arg);
 }
@@ -116,7 +117,8 @@ int plx_nvme_compare_and_write(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp
 		return -ENOTSUP;
 	/* NVM Command Set 1.0c §2.1: the same range in both */
 	if (cmp->slba != wr->slba || cmp->nlb != wr->nlb ||
-	    io_init(&first, ns, nvme_cmd_compare, cmp) || io_init(&second, ns, nvme_cmd_write, wr))
+	    nvme_io_init(&first, ns, nvme_cmd_compare, cmp) ||
+	    nvme_io_init(&second, ns, nvme_cmd_write, wr))
 		return -EINVAL;
 	first.fuse = PLX_NVME_FUSE_FIRST;
 	second.fuse = PLX_NVME_FUSE_SECOND;
@@ -139,6 +141,7 @@ static int range_cmd(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint8_t 
 		.flags = flags,
 		/* what type 1 prescribes, and what type 2 has unless it was written otherwise */
 		.reftag = (uint32_t)slba,
+		.tag_hi = slba >> 32,
 		.opc = opc,
 	};
 
@@ -164,10 +167,18 @@ int plx_nvme_write_zeroes(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uin
 			 arg);
 }
 
+int plx_nvme_write_uncorrectable(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t slba,
+				 uint32_t nlb, plx_nvme_cb cb, void *arg)
+{
+	if (!has_oncs(ns, NVME_CTRL_ONCS_WRITE_UNCORRECTABLE))
+		return -ENOTSUP;
+	return range_cmd(ns, qp, nvme_cmd_write_uncor, slba, nlb, 0, 0, cb, arg);
+}
+
 /* ---- everything that is built as it comes ---- */
 
-static int cmd_start(struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd, const struct iovec *iov,
-		     int iovcnt, uint64_t len, void *md, uint32_t md_len, plx_nvme_cb cb, void *arg)
+int nvme_cmd_start(struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd, const struct iovec *iov,
+		   int iovcnt, uint64_t len, void *md, uint32_t md_len, plx_nvme_cb cb, void *arg)
 {
 	const struct dptr_pos pos = { iov, iovcnt, 0 };
 	bool sgl = qp->sgl & NVME_SGL_ALWAYS;
@@ -195,7 +206,7 @@ int plx_nvme_flush(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, plx_nvme_c
 {
 	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_flush, .nsid = ns->nsid };
 
-	return cmd_start(qp, &cmd, NULL, 0, 0, NULL, 0, cb, arg);
+	return nvme_cmd_start(qp, &cmd, NULL, 0, 0, NULL, 0, cb, arg);
 }
 
 int plx_nvme_dsm(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint32_t attrs,
@@ -213,7 +224,7 @@ int plx_nvme_dsm(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint32_t att
 	for (uint32_t i = 0; i < nr; i++)
 		if (!range_ok(ns, ranges[i].slba, ranges[i].nlb))
 			return -EINVAL;
-	return cmd_start(qp, &cmd, &iov, 1, iov.iov_len, NULL, 0, cb, arg);
+	return nvme_cmd_start(qp, &cmd, &iov, 1, iov.iov_len, NULL, 0, cb, arg);
 }
 
 int plx_nvme_copy(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t dst_slba,
@@ -238,7 +249,7 @@ int plx_nvme_copy(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t ds
 	}
 	if (!range_ok(ns, dst_slba, total))
 		return -EINVAL;
-	return cmd_start(qp, &cmd, &iov, 1, iov.iov_len, NULL, 0, cb, arg);
+	return nvme_cmd_start(qp, &cmd, &iov, 1, iov.iov_len, NULL, 0, cb, arg);
 }
 
 int plx_nvme_io_raw(struct plx_nvme_qpair *qp, const struct plx_nvme_cmd *cmd,
@@ -256,5 +267,5 @@ int plx_nvme_io_raw(struct plx_nvme_qpair *qp, const struct plx_nvme_cmd *cmd,
 			return -EINVAL;
 		len += iov[i].iov_len;
 	}
-	return cmd_start(qp, &copy, iov, iovcnt, len, md, md_len, cb, arg);
+	return nvme_cmd_start(qp, &copy, iov, iovcnt, len, md, md_len, cb, arg);
 }

@@ -22,6 +22,7 @@
 #include "driver/pcie_backend.h"
 #include <emmintrin.h>
 #include <pollux/nvme.h>
+#include <pollux/nvme_zns.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -109,6 +110,7 @@ struct plx_nvme_qpair {
 	uint64_t (*iova)(const void *va, size_t *len);
 	uint32_t prp_list_bytes; /* dptr_list_bytes() */
 	uint8_t sgl; /* NVME_SGL_*, from dptr_sgl_modes(); 0: PRPs only */
+	uint8_t priority; /* QPRIO */
 	struct nvme_split *splits_free, *splits_mem; /* split.c */
 	struct plx_nvme_qpair *next; /* ctrlr->qpairs, under ctrlr->lock */
 	pthread_t owner; /* the thread that created it */
@@ -157,8 +159,12 @@ struct plx_nvme_ns {
 	uint32_t block_size, md_size;
 	uint8_t md_extended, pi_type, pi_first, active;
 	uint8_t pi_format; /* PIF: guard of 0 16, 1 32, 2 64 bits (NVM Command Set 1.0c §4.1.5.3) */
+	uint8_t tag_bits; /* STS: of the reference tag's space that are storage tag */
+	uint8_t csi; /* command set, NVME_CSI_* */
+	uint8_t held; /* ns.c: not to become active */
 	uint32_t seen; /* ns.c: the scan that last found it */
 	struct plx_nvme_ctrlr *ctrlr;
+	struct plx_nvme_zns zns; /* zone_blocks 0: not zoned */
 	struct nvme_id_ns id; /* cold */
 } plx_aligned(PLX_CACHE_LINE);
 

@@ -165,8 +165,10 @@ static bool qpair_keeps(const struct plx_nvme_qpair *qp, const struct nvme_slot 
 {
 	const struct plx_nvme_ctrlr_opts *o = &qp->ctrlr->opts;
 
+	/* a Zone Append that was carried out already would be so twice */
 	return qp->qid && o->reset_policy == PLX_NVME_RESET_RESUBMIT_IO &&
-	       slot->retries < o->retry_count && !(slot->cmd.flags & PLX_NVME_FUSE_MASK);
+	       slot->retries < o->retry_count && !(slot->cmd.flags & PLX_NVME_FUSE_MASK) &&
+	       slot->cmd.opc != nvme_zns_cmd_append;
 }
 
 /* Call back what is outstanding; @keep: but for what is to be submitted again. */
@@ -272,6 +274,15 @@ static void qpair_timed_out(struct plx_nvme_qpair *qp, uint16_t cid)
 	atomic_store_explicit(&qp->rsp.abort_cid, cid, memory_order_release);
 }
 
+/* What an admin command may take, in epochs of the timeout of others */
+static uint32_t admin_epochs(const struct plx_nvme_ctrlr *c, uint8_t opc)
+{
+	if (!admin_is_long(opc) || c->opts.long_admin_timeout_ms <= c->opts.admin_timeout_ms)
+		return NVME_EPOCHS;
+	return (uint32_t)((uint64_t)NVME_EPOCHS * c->opts.long_admin_timeout_ms /
+			  c->opts.admin_timeout_ms);
+}
+
 static void qpair_scan_timeouts(struct plx_nvme_qpair *qp)
 {
 	for (uint32_t cid = 0; cid < qp->depth; cid++) {
@@ -282,6 +293,8 @@ static void qpair_scan_timeouts(struct plx_nvme_qpair *qp)
 			continue;
 		/* an Asynchronous Event Request waits for ever */
 		if (!qp->qid && slot->cmd.opc == nvme_admin_async_event)
+			continue;
+		if (!qp->qid && qp->epoch - slot->epoch <= admin_epochs(qp->ctrlr, slot->cmd.opc))
 			continue;
 		qpair_timed_out(qp, (uint16_t)cid);
 	}
@@ -341,6 +354,9 @@ void qpair_housekeep(struct plx_nvme_qpair *qp)
 	now = plx_tsc();
 	if (qp->retries_waiting)
 		qpair_retry_due(qp, now);
+	/* while firmware is being activated no command has to come back */
+	if (atomic_load_explicit(&qp->ctrlr->paused, memory_order_relaxed))
+		qp->epoch_tsc = now;
 	if (qp->epoch_len && now - qp->epoch_tsc >= qp->epoch_len) {
 		/* by one, however long ago: what waits in the completion queue of a late owner is
 		 * no timeout */
@@ -466,6 +482,9 @@ void qpair_create_sq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *c
 		.cdw10 = (uint32_t)(qp->sq_size - 1) << 16 | qp->qid,
 		.cdw11 = (uint32_t)qp->qid << 16 | 1,
 	};
+	/* reserved but with weighted round robin */
+	if (qp->ctrlr->weighted)
+		cmd->cdw11 |= (uint32_t)qp->priority << 1;
 }
 
 /* Return: 0; -errno, with what the controller said in the log. */
@@ -588,6 +607,7 @@ struct plx_nvme_qpair *plx_nvme_qpair_create(struct plx_nvme_ctrlr *c,
 	rc = qp ? qpair_init(qp, c, qid, o.queue_size, o.numa) : -ENOMEM;
 	if (rc)
 		goto free_qp;
+	qp->priority = o.priority & 3;
 	rc = split_pool_init(qp, o.max_split_ios);
 	if (rc)
 		goto fini;

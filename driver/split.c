@@ -144,8 +144,22 @@ static inline void io_advance(struct nvme_io *io, uint32_t n)
 	io->slba += n;
 	io->nlb -= n;
 	/* NVM Command Set 1.0c §5.2: types 1 and 2 count blocks, type 3 does not */
-	if (io->ns->pi_type == 1 || io->ns->pi_type == 2)
+	if (io->ns->pi_type == 1 || io->ns->pi_type == 2) {
 		io->reftag += n;
+		io->tag_hi += io->reftag < n;
+	}
+}
+
+/* Formats with longer guards, NVM Command Set 1.0c §5.2.1: the upper tag bits are the highest of
+ * CDW3 and, where there are more than 48 in all, CDW2 */
+static plx_noinline void put_tag_hi(const struct nvme_io *io, struct plx_nvme_cmd *cmd)
+{
+	if (io->ns->pi_format == 2) {
+		cmd->cdw3 = io->tag_hi & 0xffff;
+		return;
+	}
+	cmd->cdw2 = (uint32_t)io->tag_hi;
+	cmd->cdw3 = io->tag_hi >> 32 & 0xffff;
 }
 
 int nvme_io_build(struct plx_nvme_qpair *qp, const struct nvme_io *io, uint32_t n, uint16_t cid,
@@ -162,6 +176,8 @@ int nvme_io_build(struct plx_nvme_qpair *qp, const struct nvme_io *io, uint32_t 
 		.cdw14 = io->reftag,
 		.cdw15 = io->apptag | (uint32_t)io->appmask << 16,
 	};
+	if (plx_unlikely(io->ns->pi_format))
+		put_tag_hi(io, cmd);
 	if (!io->xfer)
 		return 0;
 	return dptr_build_at(qp, slot, cmd, io->data, (uint64_t)n * io->xfer, io->md,
@@ -202,6 +218,12 @@ static void split_feed(struct nvme_split *s)
 	while (s->io.nlb && s->qp->nfree) {
 		uint32_t n = nvme_io_fit(s->qp, &s->io);
 
+		/* it has got another format, or is gone */
+		if (plx_unlikely(s->io.slba >= s->io.ns->blocks)) {
+			split_fail(s,
+				   PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_LBA_RANGE) | PLX_NVME_DNR);
+			return;
+		}
 		if (plx_unlikely(!n || io_put(s->qp, &s->io, n, split_child_done, s))) {
 			/* memory that was there at submission has been unregistered since */
 			split_fail(s, PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_DATA_XFER_ERROR) |
@@ -288,6 +310,15 @@ int nvme_io_start(struct plx_nvme_qpair *qp, struct nvme_io *io, plx_nvme_cb cb,
 	if (plx_likely(n == io->nlb))
 		return io_put(qp, io, n, cb, arg);
 	return split_start(qp, io, n, cb, arg);
+}
+
+int nvme_io_start_whole(struct plx_nvme_qpair *qp, struct nvme_io *io, plx_nvme_cb cb, void *arg)
+{
+	if (plx_unlikely(!qp->nfree))
+		return qpair_no_slot(qp);
+	if (nvme_io_fit(qp, io) != io->nlb)
+		return -EINVAL;
+	return io_put(qp, io, io->nlb, cb, arg);
 }
 
 /* ---- compare and write ---- */

@@ -24,10 +24,21 @@ struct nvme_io {
 	uint32_t cdw13;
 	uint32_t reftag;
 	uint16_t apptag, appmask;
+	uint64_t tag_hi; /* bits of storage and reference tag above @reftag */
 	uint8_t opc;
 	uint8_t fuse;
 	bool sgl; /* of the next command, by nvme_io_fit() */
 };
+
+/** nvme_io_init - from what a caller gives. Return: 0; -EINVAL */
+int nvme_io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
+		 const struct plx_nvme_rw *rw);
+/** nvme_io_start_whole - one command, or -EINVAL */
+int nvme_io_start_whole(struct plx_nvme_qpair *qp, struct nvme_io *io, plx_nvme_cb cb, void *arg);
+/** nvme_cmd_start - a command built by its caller: data pointers and identifier are filled in.
+ *  Return: as the public I/O functions */
+int nvme_cmd_start(struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd, const struct iovec *iov,
+		   int iovcnt, uint64_t len, void *md, uint32_t md_len, plx_nvme_cb cb, void *arg);
 
 /**
  * nvme_io_fit - blocks of @io that its next command can carry, and whether by SGLs

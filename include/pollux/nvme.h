@@ -91,6 +91,13 @@ struct plx_nvme_ctrlr_opts {
 	bool no_shutdown; /* plx_nvme_disconnect() leaves out the shutdown notification (§3.6.1) */
 	bool use_sgl; /* use SGLs for I/O where the controller has them */
 	char hostnqn[224];
+	/* Format NVM, Sanitize, firmware and namespace management; 0: 600,000 */
+	uint32_t long_admin_timeout_ms;
+	/* weighted round robin with an urgent class (CC.AMS), where the controller has it; else a
+	 * warning. Weights and burst as in struct plx_nvme_arbitration; weights of 0: the
+	 * controller's */
+	bool weighted_arbitration;
+	uint32_t arb_burst, arb_low, arb_medium, arb_high;
 };
 void plx_nvme_ctrlr_opts_init(struct plx_nvme_ctrlr_opts *opts);
 
@@ -181,7 +188,11 @@ struct plx_nvme_qpair_opts {
 	uint32_t queue_size; /* entries of the submission queue; 0: 256; lowered to CAP.MQES */
 	uint32_t max_split_ios; /* commands larger than MDTS outstanding at once; default 64 */
 	int numa; /* node for the rings; PLX_NUMA_ANY: the device's */
+	/* PLX_NVME_PRIO_*: with weighted_arbitration of the controller's options */
+	uint8_t priority;
 };
+/* QPRIO of Create I/O Submission Queue, §5.5 */
+enum { PLX_NVME_PRIO_URGENT, PLX_NVME_PRIO_HIGH, PLX_NVME_PRIO_MEDIUM, PLX_NVME_PRIO_LOW };
 void plx_nvme_qpair_opts_init(struct plx_nvme_qpair_opts *opts);
 
 /**
@@ -262,6 +273,8 @@ int plx_nvme_write(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, const void
  * @cdw13: dataset management and directive bits
  * @reftag: initial (expected) logical block reference tag
  * @apptag, @appmask: logical block application tag and mask
+ * @tag_hi: formats with guards of 32 or 64 bits: what storage and reference tag have beyond the 32
+ *          bits of @reftag, 48 and 16 bits of it
  *
  * PRPs want pieces to meet on page boundaries. Where they do not, SGLs are used if the controller
  * has them; otherwise the I/O is split there, and refused with -EINVAL if that is within a block.
@@ -276,6 +289,7 @@ struct plx_nvme_rw {
 	uint32_t cdw13;
 	uint32_t reftag;
 	uint16_t apptag, appmask;
+	uint64_t tag_hi;
 };
 int plx_nvme_readv(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, const struct plx_nvme_rw *rw,
 		   plx_nvme_cb cb, void *arg);
@@ -291,6 +305,9 @@ int plx_nvme_compare_and_write(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp
 int plx_nvme_verify(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t slba, uint32_t nlb,
 		    uint32_t flags, plx_nvme_cb cb, void *arg);
 int plx_nvme_flush(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, plx_nvme_cb cb, void *arg);
+/** plx_nvme_write_uncorrectable - reads of these blocks fail from now on, until they are written */
+int plx_nvme_write_uncorrectable(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t slba,
+				 uint32_t nlb, plx_nvme_cb cb, void *arg);
 int plx_nvme_write_zeroes(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t slba,
 			  uint32_t nlb, uint32_t flags, plx_nvme_cb cb, void *arg);
 /** plx_nvme_dsm - @ranges: 1..256, DMA memory, kept until the callback; @attrs: NVME_DSMGMT_AD and
