@@ -37,11 +37,7 @@ static inline __attribute__((always_inline)) int ns_rw_buf(struct plx_nvme_ns *n
 		return qpair_no_slot(qp);
 
 	slot = qpair_take(qp, &cid);
-	slot->cb = cb;
-	slot->arg = arg;
-	slot->epoch = qp->epoch;
-	slot->retries = 0;
-	slot->aborting = 0;
+	slot_arm(slot, cb, arg, qp->epoch);
 	qpair_put(qp, slot,
 		  (uint64_t[8]){
 			  opc | (uint64_t)cid << 16 |

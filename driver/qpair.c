@@ -28,8 +28,9 @@ static int qpair_alloc_slots(struct plx_nvme_qpair *qp, int numa)
 	qp->prp_list_bytes = qp->qid ? dptr_list_bytes(c->max_io_bytes, qp->sgl) : PLX_PAGE_SIZE;
 	qp->slots = plx_dma_zalloc(qp->depth * sizeof(*qp->slots), PLX_NO_SHARE, numa);
 	qp->free_cids = plx_dma_zalloc(qp->depth * sizeof(*qp->free_cids), PLX_NO_SHARE, numa);
+	qp->sq_order = plx_dma_zalloc(qp->sq_size * sizeof(*qp->sq_order), PLX_NO_SHARE, numa);
 	qp->prp_lists = plx_dma_alloc((size_t)qp->depth * qp->prp_list_bytes, PLX_PAGE_SIZE, numa);
-	if (!qp->slots || !qp->free_cids || !qp->prp_lists)
+	if (!qp->slots || !qp->free_cids || !qp->sq_order || !qp->prp_lists)
 		return -ENOMEM;
 
 	for (uint32_t i = 0; i < qp->depth; i++) {
@@ -50,6 +51,7 @@ static void qpair_rewind(struct plx_nvme_qpair *qp)
 	memset(qp->sq, 0, (size_t)qp->sq_size * sizeof(*qp->sq));
 	memset(qp->cq, 0, (size_t)qp->cq_size * sizeof(*qp->cq));
 	qp->sq_tail = qp->sq_rung = 0;
+	qp->sq_direct = NVME_NO_INDEX;
 	qp->cq_head = qp->cq_unacked = 0;
 	qp->phase = 1;
 	/* a controller that was disabled begins with doorbells of 0 */
@@ -139,11 +141,13 @@ void qpair_fini(struct plx_nvme_qpair *qp)
 {
 	split_pool_fini(qp);
 	plx_dma_free(qp->prp_lists);
+	plx_dma_free(qp->sq_order);
 	plx_dma_free(qp->free_cids);
 	plx_dma_free(qp->slots);
 	plx_dma_free(qp->cq);
 	plx_dma_free(qp->sq);
-	qp->prp_lists = qp->free_cids = NULL;
+	qp->prp_lists = NULL;
+	qp->sq_order = qp->free_cids = NULL;
 	qp->slots = NULL;
 	qp->cq = NULL;
 	qp->sq = NULL;
@@ -702,10 +706,16 @@ uint32_t plx_nvme_qpair_outstanding(const struct plx_nvme_qpair *qp)
 	return qp->depth - (qp->state == NVME_QP_LIVE ? qp->nfree : qp->nfree_saved);
 }
 
+/* Commands that wait for the flush */
+static uint32_t qpair_unsent(const struct plx_nvme_qpair *qp)
+{
+	return (qp->sq_tail + qp->sq_size - qp->sq_rung) % qp->sq_size;
+}
+
 void plx_nvme_qpair_get_stats(const struct plx_nvme_qpair *qp, struct plx_nvme_qpair_stats *out)
 {
 	*out = (struct plx_nvme_qpair_stats){
-		.submissions = qp->submissions,
+		.submissions = qp->submissions + qpair_unsent(qp),
 		.completions = qp->completions,
 		.polls = qp->polls,
 		.empty_polls = qp->empty_polls,

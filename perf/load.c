@@ -8,7 +8,7 @@
  * completion that made room for it and stops in its own callback: the generator's own work is
  * inside the latency, never hidden.
  *
- * One time stamp per completion, two per turn that found any, one per turn that found none; from
+ * One time stamp for up to PERF_PER_STAMP completions found together, two per turn that found any, one per turn that found none; from
  * these come the cycles spent submitting, completing and polling in vain.
  */
 #include "perf/perf.h"
@@ -41,6 +41,7 @@ static inline void draw_size(struct perf_job *job, struct perf_task *t)
 			i++;
 	}
 	t->size = i;
+	t->status = 0;
 	t->nlb = job->sizes[i].nlb;
 }
 
@@ -94,6 +95,7 @@ static void draw_prefill(struct perf_job *job, struct perf_task *t)
 	t->nlb = left < nlb ? (uint32_t)left : nlb;
 	t->slba = job->next_lba;
 	t->is_read = 0;
+	t->status = 0;
 	job->next_lba += t->nlb;
 }
 
@@ -193,7 +195,7 @@ static inline void record(struct perf_job *job, uint32_t from, uint32_t to)
 	for (uint32_t i = from; i < to; i++) {
 		const struct perf_sample *s = &job->samples[i];
 
-		if (plx_unlikely(s->failed))
+		if (plx_unlikely(s->status))
 			continue;
 		plx_hist_record(job->hist[s->is_read], plx_tsc_to_ns(scale, s->ticks));
 		job->n.ios[s->is_read]++;
@@ -225,8 +227,10 @@ static inline uint64_t job_turn(struct perf_worker *w, struct perf_job *job, uin
 {
 	uint32_t from = job->nkept, to;
 	uint64_t end;
-	int n = job->engine->poll(job, w->max_completions);
+	int n;
 
+	w->stamp_at = 0;
+	n = job->engine->poll(job, w->max_completions);
 	to = job->ndone;
 	if (to == from && !from) {
 		end = plx_tsc();
@@ -433,8 +437,10 @@ static void worker_turn_quiet(struct perf_worker *w)
 {
 	for (unsigned i = 0; i < w->njobs; i++) {
 		struct perf_job *job = w->jobs[i];
-		int n = job->engine->poll(job, 0);
+		int n;
 
+		w->stamp_at = 0;
+		n = job->engine->poll(job, 0);
 		job->outstanding -= job->ndone;
 		job->ndone = job->nkept = 0;
 		if (n < 0)
@@ -644,6 +650,7 @@ int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf
 		   ((uint64_t)(job - w->jobs[0]) << 20); /* each job of the worker its own places */
 	if (!job->rng)
 		job->rng = 1;
+	job->plain = !cfg->io_unit && !cfg->prinfo && !plx_nvme_ns_md_size(job->ns);
 	set_sizes(job, cfg);
 	job->done = calloc(job->depth, sizeof *job->done);
 	job->samples = calloc(job->depth, sizeof *job->samples);

@@ -60,7 +60,7 @@ static plx_noinline int submit_ext(struct perf_job *job, struct perf_task *t)
 
 static int nvme_submit(struct perf_job *job, struct perf_task *t)
 {
-	if (plx_unlikely(t->iov || t->md || job->cfg->prinfo || job->xfer_block != job->block))
+	if (plx_unlikely(!job->plain))
 		return submit_ext(job, t);
 	if (t->is_read)
 		return plx_nvme_read(job->ns, job->engine_data, t->buf, t->slba, t->nlb, io_done,

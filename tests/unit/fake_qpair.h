@@ -62,6 +62,8 @@ static inline void fake_init(struct fake *f, uint16_t depth)
 	qp->cq_db = &f->cq_db;
 	qp->slots = fake_alloc(depth * sizeof(*qp->slots));
 	qp->free_cids = fake_alloc(depth * sizeof(*qp->free_cids));
+	qp->sq_order = fake_alloc(qp->sq_size * sizeof(*qp->sq_order));
+	qp->sq_direct = NVME_NO_INDEX;
 	qp->prp_list_bytes = PLX_PAGE_SIZE;
 	qp->prp_lists = fake_alloc((size_t)depth * qp->prp_list_bytes);
 	for (uint16_t i = 0; i < depth; i++) {
@@ -105,12 +107,22 @@ static inline void fake_fini(struct fake *f)
 	free(f->qp->cq);
 	free(f->qp->slots);
 	free(f->qp->free_cids);
+	free(f->qp->sq_order);
 	free(f->qp->prp_lists);
 	free(f->qp);
 	free(f->ns);
 	free(f->c);
 	free(f->disk);
 	free(f->disk_md);
+}
+
+/* How many commands there were, sent or not */
+static inline uint64_t fake_submitted(const struct fake *f)
+{
+	struct plx_nvme_qpair_stats stats;
+
+	plx_nvme_qpair_get_stats(f->qp, &stats);
+	return stats.submissions;
 }
 
 /* The next command that the doorbell has announced; NULL when there is none */
