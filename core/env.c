@@ -272,8 +272,8 @@ static void args_build(const struct plx_env_opts *o, const struct huge_plan *pla
 	arg_add(env.lcores);
 	arg_add("--no-telemetry");
 	arg_add("--log-level=*:error");
-	if (!o->pci)
-		arg_add("--no-pci");
+	/* devices are the driver's own business, and EAL's drivers would take what is not ours */
+	arg_add("--no-pci");
 	if (plan->page_kb) {
 		int at = snprintf(env.memory, sizeof(env.memory), "--socket-mem=");
 
@@ -285,8 +285,7 @@ static void args_build(const struct plx_env_opts *o, const struct huge_plan *pla
 		 * whole */
 		arg_add("--single-file-segments");
 		arg_add("--match-allocations");
-		if (!o->pci)
-			arg_add("--iova-mode=va");
+		arg_add("--iova-mode=va");
 	} else {
 		snprintf(env.memory, sizeof(env.memory), "-m%zu", plan->mb);
 		arg_add("--no-huge");

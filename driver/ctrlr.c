@@ -50,6 +50,12 @@ void ctrlr_fail(struct plx_nvme_ctrlr *c, int err, const char *fmt, ...)
 		ctrlr_want(&c->admin, NVME_QP_FAILED);
 }
 
+void ctrlr_gone(struct plx_nvme_ctrlr *c)
+{
+	ctrlr_fail(c, -ENODEV, "%s",
+		   c->dev->gone ? c->dev->gone : "is gone (registers read as all ones)");
+}
+
 void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why)
 {
 	nvme_log(WARN, "controller '%s': resetting it: %s", c->name, why);
@@ -283,7 +289,7 @@ static int ctrlr_map_memory(struct plx_nvme_ctrlr *c)
 {
 	int rc;
 
-	c->identity = c->dev->iova_is_va || plx_mem_iova_is_va();
+	c->identity = c->dev->iova_is_va;
 	c->page = plx_dma_zalloc(PLX_PAGE_SIZE, PLX_PAGE_SIZE, c->dev->numa);
 	c->log_page = plx_dma_zalloc(PLX_PAGE_SIZE, PLX_PAGE_SIZE, c->dev->numa);
 	if (!c->page || !c->log_page)

@@ -32,7 +32,7 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 	else if (!c->dev->ops->watch(c->dev, &csts))
 		return;
 	if (csts == UINT32_MAX)
-		ctrlr_fail(c, -ENODEV, "is gone (registers read as all ones)");
+		ctrlr_gone(c);
 	else if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)
 		return;
 	else if (NVME_CSTS_CFS(csts))

@@ -181,6 +181,8 @@ static inline enum plx_nvme_ctrlr_state ctrlr_state(const struct plx_nvme_ctrlr 
  *  "controller 'X'", with a blank in between unless it begins with a colon. Under lock */
 void ctrlr_fail(struct plx_nvme_ctrlr *c, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/** ctrlr_gone - the same for a device whose registers read as all ones */
+void ctrlr_gone(struct plx_nvme_ctrlr *c);
 /** ctrlr_start_reset - @why ends the log line. In state READY, under lock */
 void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why);
 /** ctrlr_setup_turn - one turn of waiting in a set-up call: controller, the caller's queue pairs,

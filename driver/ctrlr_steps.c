@@ -111,7 +111,7 @@ static bool resetting(const struct plx_nvme_ctrlr *c)
 
 static enum nvme_step step_gone(struct plx_nvme_ctrlr *c)
 {
-	ctrlr_fail(c, -ENODEV, "is gone (registers read as all ones)");
+	ctrlr_gone(c);
 	return NVME_STEP_FAILED;
 }
 

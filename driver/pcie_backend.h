@@ -61,6 +61,8 @@ struct plx_pcie_dev {
 	volatile uint32_t *doorbells;
 	size_t doorbell_bytes; /* there are from 1000h on */
 	_Atomic bool wants_poll; /* has asked something, ever */
+	_Atomic uint32_t cut_off; /* nothing is behind @bar any more: registers read as all ones */
+	const char *gone; /* why, where that is known; set before @cut_off */
 	int numa;
 	bool iova_is_va; /* the device takes virtual addresses: no look-up on the I/O path */
 };
@@ -70,13 +72,22 @@ const struct plx_pcie_backend *plx_nvme_find_backend(enum plx_nvme_trtype t);
 
 static inline uint32_t pcie_read32(struct plx_pcie_dev *d, uint32_t off)
 {
-	return d->bar ? *(volatile uint32_t *)((volatile char *)d->bar + off)
-		      : (uint32_t)d->ops->reg_read(d, off, 4);
+	uint32_t v;
+
+	if (!d->bar)
+		return (uint32_t)d->ops->reg_read(d, off, 4);
+	v = *(volatile uint32_t *)((volatile char *)d->bar + off);
+	/* in this order: it may be this very load that finds out */
+	return atomic_load(&d->cut_off) ? UINT32_MAX : v;
 }
 static inline uint64_t pcie_read64(struct plx_pcie_dev *d, uint32_t off)
 {
-	return d->bar ? *(volatile uint64_t *)((volatile char *)d->bar + off)
-		      : d->ops->reg_read(d, off, 8);
+	uint64_t v;
+
+	if (!d->bar)
+		return d->ops->reg_read(d, off, 8);
+	v = *(volatile uint64_t *)((volatile char *)d->bar + off);
+	return atomic_load(&d->cut_off) ? UINT64_MAX : v;
 }
 static inline void pcie_write32(struct plx_pcie_dev *d, uint32_t off, uint32_t v)
 {

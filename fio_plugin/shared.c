@@ -203,7 +203,6 @@ int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_fl
 	plx_env_opts_init(&opts);
 	opts.name = td->io_ops->name;
 	opts.mem_mb = mem_mb;
-	opts.pci = true;
 	opts.log_level = PLX_LOG_WARN;
 	/* said once: the other jobs fail for the same reason */
 	shared.failed = plx_tool_env_init(&opts, "or lower iodepth, bs or numjobs, or set "

@@ -31,7 +31,6 @@ static int start_environment(const struct id_options *o)
 	opts.name = "plx-identify";
 	opts.mem_mb = o->mem_mb;
 	opts.no_huge = o->no_huge;
-	opts.pci = !o->use_virtual && o->trid.trtype == PLX_NVME_TR_PCIE;
 	return plx_tool_env_init(&opts, "or set -s");
 }
 

@@ -21,8 +21,6 @@ static int start_environment(const struct perf_config *cfg)
 	opts.name = "plx-perf";
 	opts.mem_mb = cfg->mem_mb;
 	opts.no_huge = cfg->no_huge;
-	for (unsigned i = 0; i < cfg->ntrids; i++)
-		opts.pci |= cfg->trids[i].trtype == PLX_NVME_TR_PCIE;
 	return plx_tool_env_init(&opts, "lower -q, -P or -o, or set -s");
 }
 

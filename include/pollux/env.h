@@ -39,14 +39,12 @@ extern "C" {
  * @name: program name, shown in logs
  * @mem_mb: MiB of DMA memory to make available; 0 picks a default
  * @no_huge: do not use hugepages even where there are some
- * @pci: let EAL scan the PCI bus (needed for real devices only)
  * @log_level: PLX_LOG_*, the level of everything not set with plx_log_set_level()
  */
 struct plx_env_opts {
 	const char *name;
 	size_t mem_mb;
 	bool no_huge;
-	bool pci;
 	int log_level;
 };
 

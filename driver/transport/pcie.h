@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver/transport/pcie.h - what the files of the PCIe transport share
+ *
+ *   pcie.c       finding out which kernel driver a function is bound to, and what is common
+ *   pcie_vfio.c  devices behind an IOMMU, by the kernel's VFIO
+ *   pcie_group.c VFIO's groups and containers: memory mapped for devices
+ */
+#ifndef POLLUX_DRIVER_TRANSPORT_PCIE_H
+#define POLLUX_DRIVER_TRANSPORT_PCIE_H
+
+#include "driver/nvme_internal.h"
+
+#define PCIE_DB_OFFSET	0x1000u /* doorbells in BAR 0 (NVMe over PCIe Transport 1.0c §3.1.2) */
+#define PCIE_BDF_LEN	32
+#define PCIE_CLASS_NVME 0x010802u
+#define PCIE_SYSFS	"/sys/bus/pci/devices"
+
+/** struct pcie_bar - a mapped BAR; SIGBUS in it sets the device's cut_off */
+struct pcie_bar {
+	void *mem;
+	size_t len;
+	int guard;
+};
+
+/** struct pcie_dev - what the devices of all kernel drivers begin with */
+struct pcie_dev {
+	struct plx_pcie_dev base;
+	char bdf[PCIE_BDF_LEN];
+	struct pcie_bar bar0;
+};
+
+/* ---- pcie.c ---- */
+
+/** pcie_map_bar - map @len bytes at @offset of @fd and guard them; the errno goes to the caller */
+int pcie_map_bar(struct pcie_dev *d, struct pcie_bar *bar, int fd, uint64_t offset, size_t len);
+void pcie_unmap_bar(struct pcie_bar *bar);
+/** pcie_cut_off - registers read as all ones from now on, and what the driver still stores goes
+ *  nowhere: the file behind the BAR may be closed. Any thread */
+void pcie_cut_off(struct pcie_dev *d, const char *why);
+/** pcie_use_bar0 - registers and doorbells are where BAR 0 is mapped */
+void pcie_use_bar0(struct pcie_dev *d);
+/** pcie_enable - decoding of memory and bus mastering, through the device's cfg_read and
+ *  cfg_write. Return: 0 or -errno */
+int pcie_enable(struct pcie_dev *d);
+/** pcie_init - the fields that all have; @ops of the device's own kind */
+void pcie_init(struct pcie_dev *d, const char *bdf, const struct plx_pcie_backend *ops);
+
+/* ---- pcie_vfio.c ---- */
+
+int pcie_vfio_open(const char *bdf, struct plx_pcie_dev **dev);
+
+/* ---- pcie_group.c ---- */
+
+struct pcie_group;
+
+/** pcie_group_get - the IOMMU group of a function, opened and with its memory translated.
+ *  Return: NULL with errno, logged */
+struct pcie_group *pcie_group_get(const char *bdf);
+void pcie_group_put(struct pcie_group *g);
+int pcie_group_fd(const struct pcie_group *g);
+/** pcie_group_map - @r becomes reachable for all devices of the group, if it is not. Return: 0;
+ *  -errno, logged with the name of @bdf */
+int pcie_group_map(struct pcie_group *g, const char *bdf, const struct plx_mem_region *r);
+void pcie_group_unmap(struct pcie_group *g, const struct plx_mem_region *r);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver/transport/pcie_vfio.c - a function bound to vfio-pci
+ *
+ * The kernel resets it when it is opened and when it is closed, so it begins in its initial state
+ * and ends without access to memory, however this process ends.
+ */
+#include "driver/transport/pcie.h"
+#include <errno.h>
+#include <linux/vfio.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+struct vfio_dev {
+	struct pcie_dev pcie;
+	struct pcie_group *group; /* NULL once the device was given back */
+	int fd;
+	uint64_t cfg_offset;
+	int request; /* eventfd: the kernel wants the device back; -1: it cannot say so */
+};
+
+static const struct plx_pcie_backend vfio_backend;
+
+static struct vfio_dev *to_vfio(struct plx_pcie_dev *dev)
+{
+	return plx_container_of(dev, struct vfio_dev, pcie.base);
+}
+
+/* ---- configuration space ---- */
+
+static int cfg_read(struct plx_pcie_dev *dev, uint32_t offset, void *buf, unsigned len)
+{
+	struct vfio_dev *v = to_vfio(dev);
+	ssize_t n = pread(v->fd, buf, len, (off_t)(v->cfg_offset + offset));
+
+	return n == (ssize_t)len ? 0 : n < 0 ? -errno : -EIO;
+}
+
+static int cfg_write(struct plx_pcie_dev *dev, uint32_t offset, const void *buf, unsigned len)
+{
+	struct vfio_dev *v = to_vfio(dev);
+	ssize_t n = pwrite(v->fd, buf, len, (off_t)(v->cfg_offset + offset));
+
+	return n == (ssize_t)len ? 0 : n < 0 ? -errno : -EIO;
+}
+
+/* ---- memory ---- */
+
+static int dma_map(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
+{
+	struct vfio_dev *v = to_vfio(dev);
+
+	/* what is gone needs no memory, and others do */
+	return v->group ? pcie_group_map(v->group, v->pcie.bdf, r) : 0;
+}
+
+static void dma_unmap(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
+{
+	struct vfio_dev *v = to_vfio(dev);
+
+	if (v->group)
+		pcie_group_unmap(v->group, r);
+}
+
+/* ---- removal ---- */
+
+static void let_go(struct vfio_dev *v)
+{
+	if (v->fd >= 0)
+		close(v->fd);
+	v->fd = -1;
+	if (v->request >= 0)
+		close(v->request);
+	v->request = -1;
+	pcie_group_put(v->group);
+	v->group = NULL;
+}
+
+/* The kernel waits until the device is given back, so that happens at once: closing it ends its
+ * access to memory. */
+static bool poll_request(struct plx_pcie_dev *dev)
+{
+	struct vfio_dev *v = to_vfio(dev);
+	uint64_t count;
+
+	if (v->request < 0 || read(v->request, &count, sizeof(count)) != sizeof(count))
+		return false;
+	pcie_cut_off(&v->pcie, "is being unplugged, or taken from this process by the kernel");
+	let_go(v);
+	return true;
+}
+
+static void watch_request(struct vfio_dev *v)
+{
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} req = {
+		.set = { .argsz = sizeof(req),
+			 .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+			 .index = VFIO_PCI_REQ_IRQ_INDEX,
+			 .count = 1 },
+	};
+
+	v->request = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	req.fd = v->request;
+	if (v->request < 0 || !ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &req))
+		return;
+	close(v->request);
+	v->request = -1;
+}
+
+/* ---- open ---- */
+
+static int open_failed(const struct vfio_dev *v, const char *what)
+{
+	int err = errno;
+
+	nvme_log(ERR, "controller '%s': %s failed: %s", v->pcie.bdf, what, strerror(err));
+	return -err;
+}
+
+/* A virtual function whose physical one belongs to another program needs that one's token. */
+static int open_device(struct vfio_dev *v)
+{
+	const char *token = getenv("PLX_VFIO_VF_TOKEN");
+	char name[128];
+
+	if (token && strlen(token) != 36) {
+		nvme_log(ERR,
+			 "controller '%s': PLX_VFIO_VF_TOKEN '%.64s' is not a UUID: write it as "
+			 "01234567-89ab-cdef-0123-456789abcdef",
+			 v->pcie.bdf, token);
+		return -EINVAL;
+	}
+	snprintf(name, sizeof(name), "%s%s%s", v->pcie.bdf, token ? " vf_token=" : "",
+		 token ? token : "");
+	v->fd = ioctl(pcie_group_fd(v->group), VFIO_GROUP_GET_DEVICE_FD, name);
+	/* not every function takes a token */
+	if (v->fd < 0 && token && errno == EINVAL)
+		v->fd = ioctl(pcie_group_fd(v->group), VFIO_GROUP_GET_DEVICE_FD, v->pcie.bdf);
+	if (v->fd >= 0)
+		return 0;
+	if (errno == EACCES)
+		nvme_log(ERR,
+			 "controller '%s': is a virtual function whose physical function is in use "
+			 "with another VF token: set PLX_VFIO_VF_TOKEN to it",
+			 v->pcie.bdf);
+	else if (errno == EBUSY)
+		nvme_log(ERR, "controller '%s': is in use by another process", v->pcie.bdf);
+	else
+		return open_failed(v, "opening it");
+	return -errno;
+}
+
+static int region_info(struct vfio_dev *v, uint32_t index, struct vfio_region_info *info)
+{
+	*info = (struct vfio_region_info){ .argsz = sizeof(*info), .index = index };
+	return ioctl(v->fd, VFIO_DEVICE_GET_REGION_INFO, info);
+}
+
+static int open_regions(struct vfio_dev *v)
+{
+	struct vfio_region_info info;
+	int rc;
+
+	if (region_info(v, VFIO_PCI_CONFIG_REGION_INDEX, &info))
+		return open_failed(v, "finding its configuration space");
+	v->cfg_offset = info.offset;
+	rc = pcie_enable(&v->pcie);
+	if (rc)
+		return rc;
+	if (region_info(v, VFIO_PCI_BAR0_REGION_INDEX, &info))
+		return open_failed(v, "finding its BAR 0");
+	if (info.size < PCIE_DB_OFFSET + 8 || !(info.flags & VFIO_REGION_INFO_FLAG_MMAP)) {
+		nvme_log(ERR,
+			 "controller '%s': its BAR 0 of %llu bytes is no register set of a "
+			 "controller that can be mapped",
+			 v->pcie.bdf, (unsigned long long)info.size);
+		return -ENOTSUP;
+	}
+	rc = pcie_map_bar(&v->pcie, &v->pcie.bar0, v->fd, info.offset, info.size);
+	if (rc) {
+		errno = -rc;
+		return open_failed(v, "mapping its BAR 0");
+	}
+	pcie_use_bar0(&v->pcie);
+	return 0;
+}
+
+static void vfio_close(struct plx_pcie_dev *dev)
+{
+	struct vfio_dev *v = to_vfio(dev);
+
+	pcie_unmap_bar(&v->pcie.bar0);
+	let_go(v);
+	free(v);
+}
+
+int pcie_vfio_open(const char *bdf, struct plx_pcie_dev **dev)
+{
+	struct vfio_dev *v = calloc(1, sizeof(*v));
+	int rc;
+
+	if (!v)
+		return -ENOMEM;
+	pcie_init(&v->pcie, bdf, &vfio_backend);
+	v->fd = v->request = -1;
+	v->pcie.base.iova_is_va = true;
+	v->group = pcie_group_get(bdf);
+	rc = v->group ? open_device(v) : -errno;
+	if (!rc)
+		rc = open_regions(v);
+	if (rc) {
+		vfio_close(&v->pcie.base);
+		return rc;
+	}
+	watch_request(v);
+	*dev = &v->pcie.base;
+	return 0;
+}
+
+static const struct plx_pcie_backend vfio_backend = {
+	.trtype = PLX_NVME_TR_PCIE,
+	.close = vfio_close,
+	.poll = poll_request,
+	.cfg_read = cfg_read,
+	.cfg_write = cfg_write,
+	.dma_map = dma_map,
+	.dma_unmap = dma_unmap,
+};

@@ -1,0 +1,38 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our driver on SSDs that QEMU emulates, behind an IOMMU of 48 address bits."""
+import vm
+import plx
+import pcie
+
+
+def test_vfio_reads_back_what_it_wrote():
+    with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
+        r = pcie.verified(bdf)
+        r.says("QEMU NVMe Ctrl")
+        pcie.verified(bdf, "-o", "512", "-q", "32")
+
+
+def test_identify_is_the_kernels():
+    bdf = pcie.controllers()[0]
+    with pcie.disk(bdf) as disk:
+        theirs = plx.run("/usr/sbin/nvme", "id-ctrl", disk, "-o", "json").ok().json()
+    with pcie.bound(bdf, "vfio-pci"):
+        ours = plx.run("plx-identify", "-r", pcie.trid(bdf), "--json", "ctrl").ok()
+    shown = ours.json()["controller"]
+    for field in ("vid", "sn", "mn", "fr", "mdts", "oacs", "sqes", "nn", "oncs", "sgls"):
+        plx.equal(shown[field], theirs[field], field, ours)
+
+
+def test_what_cannot_be_opened_is_explained():
+    bdf = pcie.controllers()[0]
+    cases = ((None, bdf, f"{bdf}.*no driver.*plx-setup bind {bdf}"),
+             ("nvme", bdf, f"{bdf}.*'nvme'.*plx-setup bind {bdf}"),
+             ("vfio-pci", "0000:7f:1f.7", "0000:7f:1f.7.*no such PCIe device"))
+    for name, address, says in cases:
+        with pcie.bound(bdf, name):
+            pcie.perf(address).fails(1, says=says)
+
+
+vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
+                 "--nvme", "serial=PLXA", "--ns", "size=64M")
