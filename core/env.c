@@ -319,16 +319,13 @@ static int eal_start(void)
 
 static void describe(const struct huge_plan *plan)
 {
-	const char *iova = plx_mem_iova_is_va() ? "VA" : "PA";
-
 	if (plan->page_kb)
-		snprintf(env.description, sizeof(env.description),
-			 "%zu MiB in hugepages of %zu %s, IOVA as %s", plan->mb,
-			 plan->page_kb < MIB ? plan->page_kb / 1024 : plan->page_kb / MIB,
-			 plan->page_kb < MIB ? "MiB" : "GiB", iova);
+		snprintf(env.description, sizeof(env.description), "%zu MiB in hugepages of %zu %s",
+			 plan->mb, plan->page_kb < MIB ? plan->page_kb / 1024 : plan->page_kb / MIB,
+			 plan->page_kb < MIB ? "MiB" : "GiB");
 	else
-		snprintf(env.description, sizeof(env.description),
-			 "%zu MiB in 4 KiB pages (%s), IOVA as %s", plan->mb, plan->reason, iova);
+		snprintf(env.description, sizeof(env.description), "%zu MiB in 4 KiB pages (%s)",
+			 plan->mb, plan->reason);
 }
 
 int plx_env_init(const struct plx_env_opts *opts)

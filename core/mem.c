@@ -3,53 +3,27 @@
  * core/mem.c - memory that devices reach: allocation, foreign memory, look-ups, listeners
  *
  * One sorted table knows every range: EAL's own, merged into as few as addresses and files allow,
- * and what was registered. It is read on I/O paths by any thread and changes rarely, so readers
- * take no lock: the table's words are read between two looks at a sequence number (odd while it
- * changes), and each thread keeps a copy of the range it found last.
+ * and what was registered. It is read on I/O paths by any thread and changes rarely: readers take
+ * no lock (core/ranges.h), and each thread keeps a copy of the range it found last. Addresses for
+ * devices are virtual ones; a device that cannot take those has a table of its own, in the driver.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
-
-#include <linux/magic.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_malloc.h>
 #include <rte_memory.h>
 
+#include "core/ranges.h"
 #include "core_internal.h"
-
-#define TABLE_MIN 64
-
-/* One range. Words only, because readers copy it word by word. */
-struct range {
-	uint64_t base;
-	uint64_t len;
-	uint64_t iova;
-	uint64_t fd; /* an int, sign extended */
-	uint64_t fd_offset;
-	uint64_t owner; /* address it was registered with; 0: EAL's */
-};
-#define RANGE_WORDS (sizeof(struct range) / sizeof(uint64_t))
-_Static_assert(sizeof(struct range) == 6 * sizeof(uint64_t), "a range is words only");
-
-/* A table that was outgrown stays until the end: a reader may still be in it. */
-struct table {
-	struct table *outgrown;
-	uint64_t cap;
-	struct range r[];
-};
 
 static struct {
 	/* read by every look-up */
-	uint64_t seq;
-	struct table *table;
-	uint64_t count;
-	bool iova_is_va;
+	struct plx_ranges ranges;
 	/* writers only */
 	pthread_mutex_t lock plx_aligned(PLX_NO_SHARE);
 	struct plx_mem_listener *listeners;
@@ -59,26 +33,10 @@ static struct {
 /* The range found last, valid while the sequence number is the same. */
 static _Thread_local struct {
 	uint64_t seq;
-	struct range r;
+	struct plx_range r;
 } last __attribute__((tls_model("initial-exec")));
 
-static inline uint64_t word_load(const uint64_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-}
-
-static inline void word_store(uint64_t *p, uint64_t v)
-{
-	__atomic_store_n(p, v, __ATOMIC_RELEASE);
-}
-
-static void range_copy(struct range *dst, const struct range *src)
-{
-	for (size_t i = 0; i < RANGE_WORDS; i++)
-		word_store((uint64_t *)dst + i, word_load((const uint64_t *)src + i));
-}
-
-static struct plx_mem_region range_region(const struct range *r)
+static struct plx_mem_region range_region(const struct plx_range *r)
 {
 	return (struct plx_mem_region){
 		.addr = (void *)(uintptr_t)r->base,
@@ -91,83 +49,7 @@ static struct plx_mem_region range_region(const struct range *r)
 
 /* ---- changes; the caller holds the lock ---- */
 
-static void change_begin(void)
-{
-	__atomic_store_n(&mem.seq, mem.seq + 1, __ATOMIC_RELAXED);
-}
-
-static void change_end(void)
-{
-	word_store(&mem.seq, mem.seq + 1);
-}
-
-/* Index of the first range that ends above @va. */
-static uint64_t table_lower(uint64_t va)
-{
-	uint64_t lo = 0, hi = mem.count;
-
-	while (lo < hi) {
-		uint64_t mid = (lo + hi) / 2;
-		const struct range *r = &mem.table->r[mid];
-
-		if (r->base + r->len <= va)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-static int table_reserve(uint64_t more)
-{
-	uint64_t cap = mem.table ? mem.table->cap : TABLE_MIN;
-	struct table *t;
-
-	if (mem.table && mem.count + more <= cap)
-		return 0;
-	while (cap < mem.count + more)
-		cap *= 2;
-	t = malloc(sizeof(*t) + cap * sizeof(struct range));
-	if (!t)
-		return -ENOMEM;
-	t->cap = cap;
-	t->outgrown = mem.table;
-	if (mem.count)
-		memcpy(t->r, mem.table->r, mem.count * sizeof(struct range));
-	__atomic_store_n(&mem.table, t, __ATOMIC_RELEASE);
-	return 0;
-}
-
-/* Room for it has been reserved. */
-static void table_insert(const struct range *r)
-{
-	uint64_t at = table_lower(r->base);
-
-	change_begin();
-	for (uint64_t i = mem.count; i > at; i--)
-		range_copy(&mem.table->r[i], &mem.table->r[i - 1]);
-	range_copy(&mem.table->r[at], r);
-	word_store(&mem.count, mem.count + 1);
-	change_end();
-}
-
-static void table_remove(uint64_t at, uint64_t n)
-{
-	change_begin();
-	for (uint64_t i = at; i + n < mem.count; i++)
-		range_copy(&mem.table->r[i], &mem.table->r[i + n]);
-	word_store(&mem.count, mem.count - n);
-	change_end();
-}
-
-static bool table_overlaps(uint64_t base, uint64_t len)
-{
-	uint64_t at = table_lower(base);
-
-	return at < mem.count && mem.table->r[at].base < base + len;
-}
-
-static void listeners_remove(const struct range *r, const struct plx_mem_listener *until)
+static void listeners_remove(const struct plx_range *r, const struct plx_mem_listener *until)
 {
 	struct plx_mem_region region = range_region(r);
 
@@ -176,7 +58,7 @@ static void listeners_remove(const struct range *r, const struct plx_mem_listene
 }
 
 /* All of them or none. */
-static int listeners_add(const struct range *r)
+static int listeners_add(const struct plx_range *r)
 {
 	struct plx_mem_region region = range_region(r);
 
@@ -196,20 +78,20 @@ static int listeners_add(const struct range *r)
 
 /* ---- EAL's memory ---- */
 
-static bool ranges_touch(const struct range *a, const struct range *b)
+static bool ranges_touch(const struct plx_range *a, const struct plx_range *b)
 {
 	return a->base + a->len == b->base && a->iova + a->len == b->iova && a->fd == b->fd &&
 	       ((int)a->fd < 0 || a->fd_offset + a->len == b->fd_offset);
 }
 
-static struct range segment_range(const struct rte_memseg *ms, size_t len)
+static struct plx_range segment_range(const struct rte_memseg *ms, size_t len)
 {
 	size_t offset = 0;
 	int fd = rte_memseg_get_fd_thread_unsafe(ms);
 
 	if (fd >= 0 && rte_memseg_get_fd_offset_thread_unsafe(ms, &offset))
 		fd = -1;
-	return (struct range){
+	return (struct plx_range){
 		.base = ms->addr_64,
 		.len = len,
 		.iova = ms->iova,
@@ -218,14 +100,14 @@ static struct range segment_range(const struct rte_memseg *ms, size_t len)
 	};
 }
 
-static int range_publish(const struct range *r)
+static int range_publish(const struct plx_range *r)
 {
-	int rc = table_reserve(1);
+	int rc = plx_ranges_reserve(&mem.ranges);
 
 	if (!rc)
 		rc = listeners_add(r);
 	if (!rc)
-		table_insert(r);
+		plx_ranges_insert(&mem.ranges, r);
 	return rc;
 }
 
@@ -233,7 +115,7 @@ static int range_publish(const struct range *r)
  * locked. */
 static int segments_publish(const struct rte_memseg *ms, size_t len)
 {
-	struct range r, next;
+	struct plx_range r, next;
 	size_t step = ms->len;
 	int rc;
 
@@ -269,12 +151,12 @@ static int on_walk(const struct rte_memseg_list *msl, const struct rte_memseg *m
 /* EAL gives back exactly what it once took (--match-allocations), so ranges go as they came. */
 static void range_freed(uint64_t base, uint64_t len)
 {
-	uint64_t at = table_lower(base);
+	uint64_t at = plx_ranges_lower(&mem.ranges, base);
 
-	while (at < mem.count && mem.table->r[at].base < base + len) {
-		struct range r = mem.table->r[at];
+	while (at < mem.ranges.count && mem.ranges.table->r[at].base < base + len) {
+		struct plx_range r = mem.ranges.table->r[at];
 
-		table_remove(at, 1);
+		plx_ranges_remove(&mem.ranges, at);
 		listeners_remove(&r, NULL);
 	}
 }
@@ -301,7 +183,6 @@ int mem_init(void)
 {
 	int rc = 0;
 
-	mem.iova_is_va = rte_eal_iova_mode() == RTE_IOVA_VA;
 	/* nobody else allocates yet, so nothing is missed or seen twice between the two */
 	if (rte_memseg_contig_walk(on_walk, &rc) < 0)
 		return rc ? rc : -ENOMEM;
@@ -318,15 +199,7 @@ void mem_fini(void)
 		rte_mem_event_callback_unregister(EVENT_NAME, NULL);
 	mem.events = false;
 	pthread_mutex_lock(&mem.lock);
-	change_begin();
-	word_store(&mem.count, 0);
-	change_end();
-	while (mem.table) {
-		struct table *t = mem.table;
-
-		mem.table = t->outgrown;
-		free(t);
-	}
+	plx_ranges_empty(&mem.ranges);
 	mem.listeners = NULL;
 	pthread_mutex_unlock(&mem.lock);
 }
@@ -340,7 +213,7 @@ static void *dma_get(size_t size, size_t align, int numa, bool zero)
 	if (!align)
 		align = PLX_CACHE_LINE;
 	/* no table, no environment: before its start or after its end */
-	if (!mem.table || !size || (align & (align - 1)) || align > UINT32_MAX) {
+	if (!mem.ranges.table || !size || (align & (align - 1)) || align > UINT32_MAX) {
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -377,9 +250,9 @@ void plx_dma_free(void *ptr)
 static void unregister_from(uint64_t at, uint64_t n)
 {
 	for (; n; n--) {
-		struct range r = mem.table->r[at];
+		struct plx_range r = mem.ranges.table->r[at];
 
-		table_remove(at, 1);
+		plx_ranges_remove(&mem.ranges, at);
 		listeners_remove(&r, NULL);
 	}
 }
@@ -390,67 +263,14 @@ static uint64_t owned_from(uint64_t at, uint64_t base, uint64_t *bytes)
 	uint64_t n = 0;
 
 	*bytes = 0;
-	while (at + n < mem.count && mem.table->r[at + n].owner == base)
-		*bytes += mem.table->r[at + n++].len;
+	while (at + n < mem.ranges.count && mem.ranges.table->r[at + n].owner == base)
+		*bytes += mem.ranges.table->r[at + n++].len;
 	return n;
-}
-
-/*
- * Where devices use physical addresses, only pages that the kernel never moves will do, hugepages,
- * and each has an address of its own.
- */
-static int register_physical(const struct range *whole)
-{
-	struct range r = *whole;
-	struct statfs fs;
-	uint64_t bytes, at;
-	uint64_t step;
-	int rc = 0;
-
-	if ((int)whole->fd < 0 || fstatfs((int)whole->fd, &fs) || fs.f_type != HUGETLBFS_MAGIC) {
-		plx_log(PLX_LOG_ERR, "mem",
-			"memory at 0x%lx has no hugepages behind it, and without an IOMMU a device "
-			"reaches no other: back it with hugetlbfs",
-			(unsigned long)whole->base);
-		return -EINVAL;
-	}
-	step = (uint64_t)fs.f_bsize;
-	if (!step || whole->base % step || whole->len % step)
-		return -EINVAL;
-	r.len = 0;
-	for (uint64_t done = 0; done < whole->len && !rc; done += step) {
-		struct range page = {
-			.base = whole->base + done,
-			.len = step,
-			.fd = whole->fd,
-			.fd_offset = whole->fd_offset + done,
-			.owner = whole->owner,
-		};
-
-		(void)*(volatile char *)(uintptr_t)
-			page.base; /* there is no address before the first touch */
-		page.iova = rte_mem_virt2phy((void *)(uintptr_t)page.base);
-		if (page.iova == RTE_BAD_IOVA) {
-			rc = -EINVAL;
-		} else if (r.len && ranges_touch(&r, &page)) {
-			r.len += step;
-		} else {
-			rc = r.len ? range_publish(&r) : 0;
-			r = page;
-		}
-	}
-	if (!rc)
-		rc = range_publish(&r);
-	if (rc) {
-		at = table_lower(whole->base);
-		unregister_from(at, owned_from(at, whole->owner, &bytes));
-	}
-	return rc;
 }
 
 int plx_mem_register(void *addr, size_t len, int fd, uint64_t offset)
 {
-	struct range r = {
+	struct plx_range r = {
 		.base = (uint64_t)(uintptr_t)addr,
 		.len = len,
 		.iova = (uint64_t)(uintptr_t)addr,
@@ -464,10 +284,10 @@ int plx_mem_register(void *addr, size_t len, int fd, uint64_t offset)
 	    r.base + len < r.base || r.fd_offset + len < len)
 		return -EINVAL;
 	pthread_mutex_lock(&mem.lock);
-	if (table_overlaps(r.base, len))
+	if (plx_ranges_overlap(&mem.ranges, r.base, len))
 		rc = -EEXIST;
 	else
-		rc = mem.iova_is_va ? range_publish(&r) : register_physical(&r);
+		rc = range_publish(&r);
 	pthread_mutex_unlock(&mem.lock);
 	return rc;
 }
@@ -479,9 +299,9 @@ int plx_mem_unregister(void *addr, size_t len)
 	int rc = -ENOENT;
 
 	pthread_mutex_lock(&mem.lock);
-	at = table_lower(base);
+	at = plx_ranges_lower(&mem.ranges, base);
 	n = addr ? owned_from(at, base, &bytes) : 0;
-	if (n && mem.table->r[at].base == base && bytes == len) {
+	if (n && mem.ranges.table->r[at].base == base && bytes == len) {
 		unregister_from(at, n);
 		rc = 0;
 	}
@@ -491,66 +311,31 @@ int plx_mem_unregister(void *addr, size_t len)
 
 /* ---- look-ups ---- */
 
-/* Copies the range that holds @va, or the first above it. Returns false where there is none, or
- * while the table changes: the caller compares sequence numbers before it believes anything. */
-static bool range_copy_at(uint64_t va, struct range *out)
+static plx_noinline bool range_find(uint64_t va, struct plx_range *out)
 {
-	const struct table *t = __atomic_load_n(&mem.table, __ATOMIC_ACQUIRE);
-	uint64_t lo = 0, n = word_load(&mem.count), hi;
+	uint64_t seq;
 
-	if (!t)
+	if (!plx_ranges_find(&mem.ranges, va, out, &seq))
 		return false;
-	if (n > t->cap) /* the count of a table yet to be seen */
-		n = t->cap;
-	hi = n;
-	while (lo < hi) {
-		uint64_t mid = (lo + hi) / 2;
-
-		if (word_load(&t->r[mid].base) + word_load(&t->r[mid].len) <= va)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo == n)
-		return false;
-	range_copy(out, &t->r[lo]);
+	last.r = *out;
+	last.seq = seq;
 	return true;
 }
 
-static plx_noinline bool range_find(uint64_t va, struct range *out)
-{
-	for (;;) {
-		uint64_t seq = word_load(&mem.seq);
-		bool found;
-
-		if (seq & 1) {
-			__builtin_ia32_pause();
-			continue;
-		}
-		found = range_copy_at(va, out);
-		if (__atomic_load_n(&mem.seq, __ATOMIC_RELAXED) != seq)
-			continue;
-		if (!found || va < out->base)
-			return false;
-		last.r = *out;
-		last.seq = seq;
-		return true;
-	}
-}
-
 /* The range of @va in this thread's copy. NULL: none. */
-static inline const struct range *range_get(uint64_t va, struct range *scratch)
+static inline const struct plx_range *range_get(uint64_t va, struct plx_range *scratch)
 {
-	if (plx_likely(last.seq == word_load(&mem.seq) && va - last.r.base < last.r.len))
+	if (plx_likely(last.seq == __atomic_load_n(&mem.ranges.seq, __ATOMIC_ACQUIRE) &&
+		       va - last.r.base < last.r.len))
 		return &last.r;
 	return range_find(va, scratch) ? scratch : NULL;
 }
 
 /* Bytes from @va on that go on without a gap from range to range, @want at most. */
-static plx_noinline uint64_t run_length(uint64_t va, uint64_t want, const struct range *first,
+static plx_noinline uint64_t run_length(uint64_t va, uint64_t want, const struct plx_range *first,
 					bool by_file)
 {
-	struct range r = *first, next;
+	struct plx_range r = *first, next;
 	uint64_t run = r.base + r.len - va;
 
 	while (run < want && range_find(r.base + r.len, &next) && next.base == r.base + r.len) {
@@ -566,8 +351,8 @@ static plx_noinline uint64_t run_length(uint64_t va, uint64_t want, const struct
 uint64_t plx_mem_iova(const void *va, size_t *len)
 {
 	uint64_t a = (uint64_t)(uintptr_t)va;
-	struct range scratch;
-	const struct range *r = range_get(a, &scratch);
+	struct plx_range scratch;
+	const struct plx_range *r = range_get(a, &scratch);
 	uint64_t iova;
 
 	if (plx_unlikely(!r)) {
@@ -581,16 +366,11 @@ uint64_t plx_mem_iova(const void *va, size_t *len)
 	return iova;
 }
 
-bool plx_mem_iova_is_va(void)
-{
-	return mem.iova_is_va;
-}
-
 int plx_mem_fd(const void *va, size_t len, int *fd, uint64_t *offset)
 {
 	uint64_t a = (uint64_t)(uintptr_t)va;
-	struct range scratch;
-	const struct range *r = range_get(a, &scratch);
+	struct plx_range scratch;
+	const struct plx_range *r = range_get(a, &scratch);
 	int file;
 	uint64_t at;
 
@@ -613,15 +393,15 @@ int plx_mem_listen(struct plx_mem_listener *l)
 	uint64_t i;
 
 	pthread_mutex_lock(&mem.lock);
-	for (i = 0; i < mem.count && !rc; i++) {
-		struct plx_mem_region region = range_region(&mem.table->r[i]);
+	for (i = 0; i < mem.ranges.count && !rc; i++) {
+		struct plx_mem_region region = range_region(&mem.ranges.table->r[i]);
 
 		rc = l->add(l, &region);
 	}
 	if (rc) {
 		/* all of them or none: the last one failed */
 		for (i--; i > 0; i--) {
-			struct plx_mem_region region = range_region(&mem.table->r[i - 1]);
+			struct plx_mem_region region = range_region(&mem.ranges.table->r[i - 1]);
 
 			l->remove(l, &region);
 		}

@@ -3,6 +3,7 @@
  * driver/ctrlr.c - controllers: connect, poll, fail, reset, disconnect, properties
  */
 #include "driver/ctrlr_internal.h"
+#include "driver/dptr.h"
 #include <errno.h>
 #include <pollux/thread.h>
 #include <sched.h>
@@ -194,7 +195,7 @@ uint64_t ctrlr_iova(const struct plx_nvme_ctrlr *c, const void *va, size_t len)
 
 	if (c->identity)
 		return (uint64_t)va;
-	iova = plx_mem_iova(va, &got);
+	iova = c->dev->iova->look(c->dev->iova, va, &got);
 	return got == len ? iova : PLX_IOVA_BAD;
 }
 
@@ -289,7 +290,7 @@ static int ctrlr_map_memory(struct plx_nvme_ctrlr *c)
 {
 	int rc;
 
-	c->identity = c->dev->iova_is_va;
+	c->identity = !c->dev->iova;
 	c->page = plx_dma_zalloc(PLX_PAGE_SIZE, PLX_PAGE_SIZE, c->dev->numa);
 	c->log_page = plx_dma_zalloc(PLX_PAGE_SIZE, PLX_PAGE_SIZE, c->dev->numa);
 	if (!c->page || !c->log_page)
@@ -521,6 +522,20 @@ uint32_t plx_nvme_ctrlr_num_io_queues(const struct plx_nvme_ctrlr *c)
 int plx_nvme_ctrlr_numa(const struct plx_nvme_ctrlr *c)
 {
 	return c->dev->numa;
+}
+
+enum plx_nvme_iova_mode plx_nvme_ctrlr_iova_mode(const struct plx_nvme_ctrlr *c)
+{
+	if (!c->dev->iova)
+		return PLX_NVME_IOVA_VA;
+	return c->dev->iova_is_pa ? PLX_NVME_IOVA_PA : PLX_NVME_IOVA_MAPPED;
+}
+
+const char *plx_nvme_iova_mode_name(enum plx_nvme_iova_mode mode)
+{
+	static const char *const names[] = { "VA", "IOVA", "PA" };
+
+	return (unsigned)mode < PLX_ARRAY_SIZE(names) ? names[mode] : "unknown";
 }
 
 void plx_nvme_ctrlr_set_aer_cb(struct plx_nvme_ctrlr *c, plx_nvme_aer_cb cb, void *arg)

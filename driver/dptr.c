@@ -39,7 +39,7 @@ static inline int piece_next(struct dptr_pos *pos, uint64_t left, dptr_iova iova
 		n = left;
 	out->addr = (uint64_t)va;
 	if (iova) {
-		out->addr = iova(va, &n);
+		out->addr = iova->look(iova, va, &n);
 		if (plx_unlikely(out->addr == PLX_IOVA_BAD || !n))
 			return -EFAULT;
 	} else if (plx_unlikely(!pos->iov->iov_base || out->addr + (n - 1) < out->addr)) {
@@ -85,7 +85,7 @@ static plx_noinline int prp_chain(struct prp_out *o)
 	if (o->end - o->pos < 2)
 		return -E2BIG;
 	if (o->iova) {
-		next = o->iova(o->pos, NULL);
+		next = o->iova->look(o->iova, o->pos, NULL);
 		if (next == PLX_IOVA_BAD)
 			return -EFAULT;
 	}
@@ -336,7 +336,7 @@ int dptr_md(struct plx_nvme_cmd *cmd, void *md, uint32_t md_len, uint8_t sgl_mod
 	cmd->mptr = (uint64_t)md;
 	if (!iova)
 		return 0;
-	cmd->mptr = iova(md, &len);
+	cmd->mptr = iova->look(iova, md, &len);
 	if (cmd->mptr == PLX_IOVA_BAD)
 		return -EFAULT;
 	if (len >= md_len)

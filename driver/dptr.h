@@ -13,8 +13,13 @@
 struct plx_nvme_qpair;
 struct nvme_slot;
 
-/** dptr_iova - as plx_mem_iova(); NULL: device addresses are virtual addresses */
-typedef uint64_t (*dptr_iova)(const void *va, size_t *len);
+/** struct dptr_iova - a look-up of device addresses, part of what it looks into; as
+ *  plx_mem_iova() */
+struct dptr_iova {
+	uint64_t (*look)(const struct dptr_iova *self, const void *va, size_t *len);
+};
+/** dptr_iova - NULL: device addresses are virtual addresses */
+typedef const struct dptr_iova *dptr_iova;
 
 /** struct dptr_pos - a place in a caller's iovecs: @off bytes into the first of @iovcnt */
 struct dptr_pos {

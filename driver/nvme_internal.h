@@ -107,8 +107,8 @@ struct plx_nvme_qpair {
 	uint16_t nfree_saved; /* while not live */
 	uint16_t retries_waiting; /* slots in NVME_SLOT_WAITING, at least */
 	void *prp_lists; /* depth * prp_list_bytes of DMA memory */
-	/* device address of memory; NULL when @identity */
-	uint64_t (*iova)(const void *va, size_t *len);
+	/* device addresses of memory; NULL when @identity */
+	const struct dptr_iova *iova;
 	uint32_t prp_list_bytes; /* dptr_list_bytes() */
 	uint8_t sgl; /* NVME_SGL_*, from dptr_sgl_modes(); 0: PRPs only */
 	uint8_t priority; /* QPRIO */

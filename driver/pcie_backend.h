@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 struct plx_pcie_dev;
+struct dptr_iova;
 
 struct plx_pcie_backend {
 	enum plx_nvme_trtype trtype;
@@ -64,7 +65,8 @@ struct plx_pcie_dev {
 	_Atomic uint32_t cut_off; /* nothing is behind @bar any more: registers read as all ones */
 	const char *gone; /* why, where that is known; set before @cut_off */
 	int numa;
-	bool iova_is_va; /* the device takes virtual addresses: no look-up on the I/O path */
+	const struct dptr_iova *iova; /* NULL: it takes virtual addresses, no look-up per I/O */
+	bool iova_is_pa; /* they are physical ones */
 };
 
 void plx_nvme_register_backend(const struct plx_pcie_backend *b);

@@ -108,7 +108,7 @@ int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid
 	if (!qp->cq_ack_at)
 		qp->cq_ack_at = 1;
 	qp->identity = c->identity;
-	qp->iova = c->identity ? NULL : plx_mem_iova;
+	qp->iova = c->dev->iova;
 	qp->countdown = 1;
 	if (!qid || c->opts.timeout_action != PLX_NVME_TIMEOUT_NONE)
 		qp->epoch_len = timeout_ms * c->tsc_ms / NVME_EPOCHS;

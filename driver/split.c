@@ -87,7 +87,7 @@ static plx_noinline uint32_t fit_md(const struct plx_nvme_qpair *qp, struct nvme
 	uint32_t half = qp->prp_list_bytes / 2;
 	size_t len = want;
 
-	if (qp->iova(io->md, &len) == PLX_IOVA_BAD || len >= want)
+	if (qp->iova->look(qp->iova, io->md, &len) == PLX_IOVA_BAD || len >= want)
 		return n;
 	if (!io->sgl || !(qp->sgl & NVME_SGL_MPTR))
 		return len / io->md_block;

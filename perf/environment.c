@@ -160,10 +160,15 @@ void perf_environment_get(struct perf_environment *e, const struct perf_run *run
 		snprintf(e->kernel, sizeof(e->kernel), "%s %s", un.sysname, un.release);
 	snprintf(e->memory, sizeof(e->memory), "%s", plx_env_describe());
 	e->hugepages = plx_env_has_hugepages();
-	e->iova_is_va = plx_mem_iova_is_va();
+	e->iova_mode = plx_nvme_iova_mode_name(PLX_NVME_IOVA_VA);
 	e->command_line = get_command_line();
-	for (unsigned i = 0; i < run->ndevices; i++)
+	for (unsigned i = 0; i < run->ndevices; i++) {
+		enum plx_nvme_iova_mode mode = plx_nvme_ctrlr_iova_mode(run->devices[i].ctrlr);
+
+		if (mode != PLX_NVME_IOVA_VA)
+			e->iova_mode = plx_nvme_iova_mode_name(mode);
 		get_device(&e->devices[i], &run->devices[i]);
+	}
 }
 
 void perf_environment_free(struct perf_environment *e)

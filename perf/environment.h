@@ -26,7 +26,8 @@ struct perf_environment {
 	char governor[32]; /* of the first core that generates load */
 	char kernel[192]; /* "Linux 6.1.0" */
 	char memory[256];
-	bool hugepages, iova_is_va;
+	bool hugepages;
+	const char *iova_mode; /* of all devices: VA, unless one needs PA or IOVA */
 	double start_s; /* since the epoch: when the measured time began */
 	char *command_line; /* arguments as a shell would take them; NULL: unknown */
 	struct perf_device_facts devices[PERF_MAX_DEVICES]; /* as perf_run.devices */

@@ -323,7 +323,7 @@ static json_t *environment(const struct perf_results *r)
 	rc |= set(o, "kernel", text_or_null(e->kernel));
 	rc |= set(o, "memory", text(e->memory));
 	rc |= set(o, "hugepages", json_boolean(e->hugepages));
-	rc |= set(o, "iova_mode", json_string(e->iova_is_va ? "VA" : "PA"));
+	rc |= set(o, "iova_mode", json_string(e->iova_mode));
 	rc |= set(o, "tsc_hz", number(plx_tsc_hz()));
 	rc |= set(o, "controller", controller(r->run));
 	rc |= set(o, "environment_init_s", real(r->run->env_init_s));

@@ -5,11 +5,13 @@
  *   pcie.c       finding out which kernel driver a function is bound to, and what is common
  *   pcie_vfio.c  devices behind an IOMMU, by the kernel's VFIO
  *   pcie_group.c VFIO's groups and containers: memory mapped for devices
+ *   pcie_iova.c  the addresses by which they reach it
  */
 #ifndef POLLUX_DRIVER_TRANSPORT_PCIE_H
 #define POLLUX_DRIVER_TRANSPORT_PCIE_H
 
 #include "driver/nvme_internal.h"
+#include "driver/transport/pcie_iova.h"
 
 #define PCIE_DB_OFFSET	0x1000u /* doorbells in BAR 0 (NVMe over PCIe Transport 1.0c §3.1.2) */
 #define PCIE_BDF_LEN	32
@@ -59,6 +61,10 @@ struct pcie_group;
 struct pcie_group *pcie_group_get(const char *bdf);
 void pcie_group_put(struct pcie_group *g);
 int pcie_group_fd(const struct pcie_group *g);
+/** pcie_group_retire - its device is gone: the next one of that number is another group */
+void pcie_group_retire(struct pcie_group *g);
+/** pcie_group_addresses - how its devices are to be given addresses */
+void pcie_group_addresses(const struct pcie_group *g, struct plx_pcie_dev *dev);
 /** pcie_group_map - @r becomes reachable for all devices of the group, if it is not. Return: 0;
  *  -errno, logged with the name of @bdf */
 int pcie_group_map(struct pcie_group *g, const char *bdf, const struct plx_mem_region *r);

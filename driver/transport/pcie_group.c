@@ -20,9 +20,11 @@
 #include <unistd.h>
 
 struct pcie_group {
-	int number;
+	int number; /* -1: what it stood for is gone */
 	int fd, container;
 	unsigned users;
+	bool noiommu; /* VFIO without an IOMMU: memory is not protected from the device */
+	struct pcie_iovas iovas;
 	struct pcie_group *next;
 };
 
@@ -65,33 +67,147 @@ static void explain_map(const char *bdf, const struct plx_mem_region *r, int err
 	}
 }
 
-int pcie_group_map(struct pcie_group *g, const char *bdf, const struct plx_mem_region *r)
+/* The device, and who has it, are gone: memory may still come and go */
+static bool retired(const struct pcie_group *g)
+{
+	return g->number < 0;
+}
+
+static uint64_t choose(struct pcie_group *g, const char *bdf, uint64_t va, uint64_t len)
+{
+	uint64_t iova = va;
+
+	if (!g->iovas.identity)
+		iova = pcie_iovas_pick(&g->iovas, va, len);
+	else if (!pcie_iovas_allowed(&g->iovas, va, len))
+		iova = PLX_IOVA_BAD;
+	if (iova == PLX_IOVA_BAD)
+		nvme_log(ERR,
+			 "controller '%s': its IOMMU has no room for %llu bytes at %llxh "
+			 "(/sys/kernel/iommu_groups/%d/reserved_regions): register less memory",
+			 bdf, (unsigned long long)len, (unsigned long long)va, g->number);
+	return iova;
+}
+
+/* Under lock */
+static int map_new(struct pcie_group *g, const char *bdf, const struct plx_mem_region *r)
 {
 	struct vfio_iommu_type1_dma_map m = {
 		.argsz = sizeof(m),
 		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
 		.vaddr = (uint64_t)(uintptr_t)r->addr,
-		.iova = (uint64_t)(uintptr_t)r->addr,
 		.size = r->len,
 	};
+	int rc = plx_ranges_reserve(&g->iovas.table);
 
-	if (!ioctl(g->container, VFIO_IOMMU_MAP_DMA, &m))
-		return 0;
-	if (errno == EEXIST)
-		return 0;
-	explain_map(bdf, r, errno);
-	return -errno;
+	if (rc)
+		return rc;
+	m.iova = choose(g, bdf, m.vaddr, m.size);
+	if (m.iova == PLX_IOVA_BAD)
+		return -ENOSPC;
+	if (ioctl(g->container, VFIO_IOMMU_MAP_DMA, &m)) {
+		rc = -errno;
+		explain_map(bdf, r, -rc);
+		return rc;
+	}
+	plx_ranges_insert(&g->iovas.table,
+			  &(struct plx_range){ .base = m.vaddr, .len = m.size, .iova = m.iova });
+	return 0;
+}
+
+int pcie_group_map(struct pcie_group *g, const char *bdf, const struct plx_mem_region *r)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&groups.lock);
+	if (g->noiommu)
+		rc = pcie_iovas_physical(&g->iovas, bdf, r);
+	else if (!retired(g) &&
+		 !plx_ranges_overlap(&g->iovas.table, (uint64_t)(uintptr_t)r->addr, r->len))
+		rc = map_new(g, bdf, r);
+	pthread_mutex_unlock(&groups.lock);
+	return rc;
 }
 
 void pcie_group_unmap(struct pcie_group *g, const struct plx_mem_region *r)
 {
-	struct vfio_iommu_type1_dma_unmap m = {
-		.argsz = sizeof(m),
-		.iova = (uint64_t)(uintptr_t)r->addr,
-		.size = r->len,
-	};
+	struct vfio_iommu_type1_dma_unmap m = { .argsz = sizeof(m), .size = r->len };
 
-	ioctl(g->container, VFIO_IOMMU_UNMAP_DMA, &m);
+	pthread_mutex_lock(&groups.lock);
+	/* of two devices in a group, the first has done it */
+	m.iova = plx_ranges_iova(&g->iovas.table, r->addr, NULL);
+	if (m.iova != PLX_IOVA_BAD && !g->noiommu)
+		ioctl(g->container, VFIO_IOMMU_UNMAP_DMA, &m);
+	pcie_iovas_forget(&g->iovas, r);
+	pthread_mutex_unlock(&groups.lock);
+}
+
+void pcie_group_addresses(const struct pcie_group *g, struct plx_pcie_dev *dev)
+{
+	dev->iova = g->iovas.identity ? NULL : &g->iovas.look;
+	dev->iova_is_pa = g->noiommu;
+}
+
+/* ---- what the IOMMU allows ---- */
+
+/* Kernels before 5.4 do not tell: what the narrowest IOMMUs have, but for interrupts' addresses */
+static const struct pcie_span narrow[] = { { 0, 0xfedfffff }, { 0xfef00000, (1ull << 39) - 1 } };
+
+static int take_spans(struct pcie_group *g, const struct vfio_iommu_type1_info_cap_iova_range *cap)
+{
+	struct pcie_span *spans = calloc(cap->nr_iovas + 1u, sizeof(*spans));
+	int rc;
+
+	if (!spans)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cap->nr_iovas; i++)
+		spans[i] = (struct pcie_span){ cap->iova_ranges[i].start, cap->iova_ranges[i].end };
+	rc = pcie_iovas_allow(&g->iovas, spans, cap->nr_iovas);
+	free(spans);
+	return rc;
+}
+
+/* The range capability in the chain of @info. NULL: it is not there */
+static const struct vfio_iommu_type1_info_cap_iova_range *
+find_spans(const struct vfio_iommu_type1_info *info)
+{
+	const struct vfio_iommu_type1_info_cap_iova_range *cap;
+	uint32_t at = info->flags & VFIO_IOMMU_INFO_CAPS ? info->cap_offset : 0;
+
+	while (at && at + sizeof(*cap) <= info->argsz) {
+		cap = (const void *)((const char *)info + at);
+		if (cap->header.id == VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE)
+			return at + sizeof(*cap) +
+						       (uint64_t)cap->nr_iovas *
+							       sizeof(*cap->iova_ranges) <=
+					       info->argsz
+				       ? cap
+				       : NULL;
+		at = cap->header.next > at ? cap->header.next : 0;
+	}
+	return NULL;
+}
+
+static int learn_spans(struct pcie_group *g)
+{
+	const struct vfio_iommu_type1_info_cap_iova_range *cap;
+	struct vfio_iommu_type1_info probe = { .argsz = sizeof(probe) }, *info;
+	int rc;
+
+	if (ioctl(g->container, VFIO_IOMMU_GET_INFO, &probe))
+		return -errno;
+	info = calloc(1, probe.argsz);
+	if (!info)
+		return -ENOMEM;
+	info->argsz = probe.argsz;
+	rc = ioctl(g->container, VFIO_IOMMU_GET_INFO, info) ? -errno : 0;
+	if (!rc) {
+		cap = find_spans(info);
+		rc = cap ? take_spans(g, cap)
+			 : pcie_iovas_allow(&g->iovas, narrow, PLX_ARRAY_SIZE(narrow));
+	}
+	free(info);
+	return rc;
 }
 
 /* ---- open ---- */
@@ -147,6 +263,11 @@ static int open_group(struct pcie_group *g, const char *bdf)
 
 	snprintf(path, sizeof(path), "/dev/vfio/%d", g->number);
 	g->fd = open(path, O_RDWR | O_CLOEXEC);
+	if (g->fd < 0 && errno == ENOENT) {
+		snprintf(path, sizeof(path), "/dev/vfio/noiommu-%d", g->number);
+		g->fd = open(path, O_RDWR | O_CLOEXEC);
+		g->noiommu = g->fd >= 0;
+	}
 	if (g->fd < 0)
 		return open_failed(bdf, path);
 	if (ioctl(g->fd, VFIO_GROUP_GET_STATUS, &status))
@@ -169,7 +290,12 @@ static int open_container(struct pcie_group *g, const char *bdf)
 	g->container = open(path, O_RDWR | O_CLOEXEC);
 	if (g->container < 0 || ioctl(g->container, VFIO_GET_API_VERSION) != VFIO_API_VERSION ||
 	    ioctl(g->fd, VFIO_GROUP_SET_CONTAINER, &g->container) ||
-	    ioctl(g->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+	    ioctl(g->container, VFIO_SET_IOMMU,
+		  g->noiommu ? VFIO_NOIOMMU_IOMMU : VFIO_TYPE1v2_IOMMU))
+		return open_failed(bdf, path);
+	if (g->noiommu)
+		return 0;
+	if (learn_spans(g))
 		return open_failed(bdf, path);
 	return 0;
 }
@@ -180,6 +306,7 @@ static void group_free(struct pcie_group *g)
 		close(g->container);
 	if (g->fd >= 0)
 		close(g->fd);
+	pcie_iovas_fini(&g->iovas);
 	free(g);
 }
 
@@ -192,6 +319,7 @@ static struct pcie_group *group_open(int number, const char *bdf)
 	if (!g)
 		return NULL;
 	*g = (struct pcie_group){ .number = number, .fd = -1, .container = -1 };
+	pcie_iovas_init(&g->iovas);
 	rc = open_group(g, bdf);
 	if (!rc)
 		rc = open_container(g, bdf);
@@ -223,6 +351,13 @@ struct pcie_group *pcie_group_get(const char *bdf)
 		g->users++;
 	pthread_mutex_unlock(&groups.lock);
 	return g;
+}
+
+void pcie_group_retire(struct pcie_group *g)
+{
+	pthread_mutex_lock(&groups.lock);
+	g->number = -1;
+	pthread_mutex_unlock(&groups.lock);
 }
 
 void pcie_group_put(struct pcie_group *g)

@@ -17,7 +17,7 @@
 
 struct vfio_dev {
 	struct pcie_dev pcie;
-	struct pcie_group *group; /* NULL once the device was given back */
+	struct pcie_group *group; /* until the end: its addresses are looked up by others */
 	int fd;
 	uint64_t cfg_offset;
 	int request; /* eventfd: the kernel wants the device back; -1: it cannot say so */
@@ -54,16 +54,12 @@ static int dma_map(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
 {
 	struct vfio_dev *v = to_vfio(dev);
 
-	/* what is gone needs no memory, and others do */
-	return v->group ? pcie_group_map(v->group, v->pcie.bdf, r) : 0;
+	return pcie_group_map(v->group, v->pcie.bdf, r);
 }
 
 static void dma_unmap(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
 {
-	struct vfio_dev *v = to_vfio(dev);
-
-	if (v->group)
-		pcie_group_unmap(v->group, r);
+	pcie_group_unmap(to_vfio(dev)->group, r);
 }
 
 /* ---- removal ---- */
@@ -76,8 +72,6 @@ static void let_go(struct vfio_dev *v)
 	if (v->request >= 0)
 		close(v->request);
 	v->request = -1;
-	pcie_group_put(v->group);
-	v->group = NULL;
 }
 
 /* The kernel waits until the device is given back, so that happens at once: closing it ends its
@@ -90,6 +84,7 @@ static bool poll_request(struct plx_pcie_dev *dev)
 	if (v->request < 0 || read(v->request, &count, sizeof(count)) != sizeof(count))
 		return false;
 	pcie_cut_off(&v->pcie, "is being unplugged, or taken from this process by the kernel");
+	pcie_group_retire(v->group);
 	let_go(v);
 	return true;
 }
@@ -198,6 +193,7 @@ static void vfio_close(struct plx_pcie_dev *dev)
 
 	pcie_unmap_bar(&v->pcie.bar0);
 	let_go(v);
+	pcie_group_put(v->group);
 	free(v);
 }
 
@@ -210,11 +206,12 @@ int pcie_vfio_open(const char *bdf, struct plx_pcie_dev **dev)
 		return -ENOMEM;
 	pcie_init(&v->pcie, bdf, &vfio_backend);
 	v->fd = v->request = -1;
-	v->pcie.base.iova_is_va = true;
 	v->group = pcie_group_get(bdf);
 	rc = v->group ? open_device(v) : -errno;
 	if (!rc)
 		rc = open_regions(v);
+	if (!rc)
+		pcie_group_addresses(v->group, &v->pcie.base);
 	if (rc) {
 		vfio_close(&v->pcie.base);
 		return rc;

@@ -591,7 +591,6 @@ static struct vfu *vfu_alloc(const char *path, int fd)
 	v->look_tsc = v->heard_tsc = plx_tsc();
 	v->base.ops = &vfio_user_backend;
 	v->base.numa = PLX_NUMA_ANY;
-	v->base.iova_is_va = true;
 	return v;
 }
 

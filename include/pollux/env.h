@@ -113,9 +113,6 @@ int plx_mem_unregister(void *addr, size_t len);
  * Return: the IOVA; PLX_IOVA_BAD for memory no device can reach. Any thread.
  */
 uint64_t plx_mem_iova(const void *va, size_t *len);
-/** plx_mem_iova_is_va - true where every IOVA equals its virtual address, so no look-up is
- *  needed. */
-bool plx_mem_iova_is_va(void);
 
 /**
  * plx_mem_fd - file and offset behind @va, for handing memory to another process

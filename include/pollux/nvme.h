@@ -156,6 +156,16 @@ uint32_t plx_nvme_ctrlr_max_queue_size(const struct plx_nvme_ctrlr *c); /* entri
 uint32_t plx_nvme_ctrlr_num_io_queues(const struct plx_nvme_ctrlr *c); /* granted */
 int plx_nvme_ctrlr_numa(const struct plx_nvme_ctrlr *c);
 
+/** enum plx_nvme_iova_mode - by which addresses a controller reaches memory */
+enum plx_nvme_iova_mode {
+	PLX_NVME_IOVA_VA, /* virtual ones of this process */
+	PLX_NVME_IOVA_MAPPED, /* chosen by the driver, as its IOMMU is too narrow for those */
+	PLX_NVME_IOVA_PA, /* physical ones: it is behind no IOMMU */
+};
+enum plx_nvme_iova_mode plx_nvme_ctrlr_iova_mode(const struct plx_nvme_ctrlr *c);
+/** plx_nvme_iova_mode_name - "VA", "IOVA", "PA" */
+const char *plx_nvme_iova_mode_name(enum plx_nvme_iova_mode mode);
+
 /** plx_nvme_aer_cb - an asynchronous event (§5.2): dw0 of its completion; from
  *  plx_nvme_ctrlr_poll() */
 typedef void (*plx_nvme_aer_cb)(void *arg, const struct plx_nvme_cpl *cpl);

@@ -84,7 +84,6 @@ static int virt_open(const struct plx_nvme_trid *trid, struct plx_pcie_dev **dev
 	d->base.doorbell_bytes =
 		(size_t)(v->fn_opts.max_io_queues + 1) * 2 * (4u << NVMF_DSTRD_APART);
 	d->base.numa = PLX_NUMA_ANY;
-	d->base.iova_is_va = true;
 	*dev = &d->base;
 	return 0;
 }

@@ -145,7 +145,6 @@ void fake_init(struct fake_nvme *f)
 		.doorbells = f->doorbells,
 		.doorbell_bytes = sizeof(f->doorbells),
 		.numa = PLX_NUMA_ANY,
-		.iova_is_va = true,
 	};
 	f->cap =
 		63 | 1ull << 16 | 1ull << 24 | 1ull << 37; /* 64 entries, CQR, half a second, NVM */

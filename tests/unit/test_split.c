@@ -362,7 +362,7 @@ Test(split, caller_keeps_an_array_of_iovecs_but_not_the_iovec_of_a_plain_read)
 #define SHIFT 0x10000000ull
 static char *jump; /* from here on device addresses are a page further apart */
 
-static uint64_t jumping_iova(const void *va, size_t *len)
+static uint64_t jumping_look(const struct dptr_iova *self, const void *va, size_t *len)
 {
 	const char *at = va;
 
@@ -374,6 +374,7 @@ static uint64_t jumping_iova(const void *va, size_t *len)
 		*len = (size_t)(jump - at);
 	return (uint64_t)at + SHIFT;
 }
+static const struct dptr_iova jumping = { jumping_look };
 
 static int write_md(uint32_t nlb, char *data, void *md)
 {
@@ -387,7 +388,7 @@ static int write_md(uint32_t nlb, char *data, void *md)
 static void scatter(char *at)
 {
 	f.qp->identity = 0;
-	f.qp->iova = jumping_iova;
+	f.qp->iova = &jumping;
 	jump = at;
 }
 

@@ -19,9 +19,9 @@ def test_identify_is_the_kernels():
         theirs = plx.run("/usr/sbin/nvme", "id-ctrl", disk, "-o", "json").ok().json()
     with pcie.bound(bdf, "vfio-pci"):
         ours = plx.run("plx-identify", "-r", pcie.trid(bdf), "--json", "ctrl").ok()
-    shown = ours.json()["controller"]
+    shown = ours.json()
     for field in ("vid", "sn", "mn", "fr", "mdts", "oacs", "sqes", "nn", "oncs", "sgls"):
-        plx.equal(shown[field], theirs[field], field, ours)
+        plx.equal(str(shown[field]).strip(), str(theirs[field]).strip(), field, ours)
 
 
 def test_what_cannot_be_opened_is_explained():

@@ -1,0 +1,28 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Our driver behind an IOMMU of 39 address bits: virtual addresses do not fit, so it chooses others."""
+import vm
+import plx
+import pcie
+
+
+def narrow(r):
+    plx.equal(r.json()["environment"]["iova_mode"], "IOVA", "iova_mode", r)
+
+
+def test_ordinary_pages():
+    with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
+        narrow(pcie.verified(bdf, "--no-huge"))
+        # more than two pages a command, and pieces that do not meet on page boundaries
+        narrow(pcie.verified(bdf, "--no-huge", "-o", "131072", "-q", "4"))
+        narrow(pcie.verified(bdf, "--no-huge", "-o", "1048576", "-q", "2"))
+
+
+def test_hugepages():
+    with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
+        narrow(pcie.verified(bdf))
+        narrow(pcie.verified(bdf, "-o", "262144", "-q", "4"))
+
+
+vm.main_in_guest("--iommu", "39", "--memory", "1536", "--hugepages", "128", "--module", "vfio-pci",
+                 "--nvme", "serial=PLXA", "--ns", "size=64M")
