@@ -224,6 +224,7 @@ void plx_nvme_ctrlr_opts_init(struct plx_nvme_ctrlr_opts *opts)
 		.timeout_ms = 30000,
 		.admin_timeout_ms = 60000,
 		.long_admin_timeout_ms = 600000,
+		.host_memory_mb = 64,
 		.timeout_action = PLX_NVME_TIMEOUT_ABORT,
 		.reset_policy = PLX_NVME_RESET_FAIL_IO,
 		.retry_count = 4,
@@ -261,6 +262,7 @@ static void ctrlr_free(struct plx_nvme_ctrlr *c)
 	qpair_fini(&c->admin);
 	plx_dma_free(c->page);
 	plx_dma_free(c->log_page);
+	hmb_free(c);
 	ns_free_all(c);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -337,6 +339,7 @@ struct plx_nvme_ctrlr *plx_nvme_connect_start(const struct plx_nvme_trid *trid,
 				 plx_nvme_trtype_name(trid->trtype));
 		goto fail;
 	}
+	quirks_find(c);
 	rc = ctrlr_map_memory(c);
 	if (rc)
 		goto fail;
@@ -445,6 +448,7 @@ void plx_nvme_disconnect(struct plx_nvme_ctrlr *c)
 			 c->name, c->qpairs->qid);
 		plx_nvme_qpair_destroy(c->qpairs);
 	}
+	hmb_take_back(c);
 	pthread_mutex_lock(&c->lock);
 	c->closing = true;
 	pthread_mutex_unlock(&c->lock);

@@ -33,8 +33,8 @@ enum nvme_step {
 	NVME_STEP_ENABLE,
 	NVME_STEP_ID_CTRL,
 	NVME_STEP_ID_CTRL_NVM,
-	NVME_STEP_ID_CTRL_ZNS,
 	NVME_STEP_HOST_BEHAVIOR,
+	NVME_STEP_HMB,
 	NVME_STEP_NUM_QUEUES,
 	NVME_STEP_ID_AGAIN,
 	NVME_STEP_NS_CHANGED,
@@ -42,6 +42,7 @@ enum nvme_step {
 	NVME_STEP_NS_ID,
 	NVME_STEP_NS_DESC,
 	NVME_STEP_NS_ID_NVM,
+	NVME_STEP_ID_CTRL_ZNS,
 	NVME_STEP_NS_ID_ZNS,
 	NVME_STEP_CREATE_QUEUES,
 	NVME_STEP_AER_CONFIG,
@@ -80,6 +81,24 @@ struct nvme_counters {
 	_Atomic uint64_t resets, timeouts, aborts_sent, aborts_ok, aers, keep_alives, failed_ios;
 };
 
+enum nvme_quirk { /* quirks.c */
+		  NVME_QUIRK_DELAY_READY = 1, /* no look at CSTS for a while after clearing CC.EN */
+		  NVME_QUIRK_STRIPE = 2, /* NOIOB is a vendor specific byte */
+		  NVME_QUIRK_OLD_CNS = 4, /* no lists of namespaces before version 1.2 */
+};
+#define NVME_QUIRK_DELAY_MS 2300
+
+#define NVME_HMB_PIECES 256
+/* Host memory that the controller has: from connecting to disconnecting, or until it refuses it */
+struct nvme_hmb {
+	void *list; /* descriptors, a page; NULL: there is none */
+	uint64_t list_iova;
+	void *piece[NVME_HMB_PIECES];
+	uint32_t pieces;
+	uint64_t bytes;
+	bool given; /* the controller has it, or had before the reset */
+};
+
 /* What a scan has learnt of one namespace */
 struct nvme_ns_found {
 	struct nvme_id_ns id;
@@ -112,6 +131,9 @@ struct plx_nvme_ctrlr {
 	uint32_t max_verify_bytes, max_wz_bytes; /* one command; 0: no limit */
 	uint32_t max_append_bytes; /* one command (ZASL) */
 	uint32_t owner_deadline_ms;
+	uint32_t quirks; /* NVME_QUIRK_* */
+	uint64_t quiet_tsc; /* NVME_QUIRK_DELAY_READY: no look at CSTS before */
+	struct nvme_hmb hmb;
 	bool weighted; /* arbitration is weighted round robin */
 	uint64_t tsc_ms; /* ticks in a millisecond */
 	uint64_t crdt[4]; /* ticks for each value of CRD */
@@ -214,6 +236,21 @@ static inline uint32_t aer_events(const struct plx_nvme_ctrlr *c)
 {
 	return 0x1f | (c->id.oaes & (NVME_CTRL_OAES_NA | NVME_CTRL_OAES_FA)) | c->aer_events;
 }
+
+/* ---- hmb.c ---- */
+
+/** hmb_make - memory for the buffer the controller wants. Return: false when there is none */
+bool hmb_make(struct plx_nvme_ctrlr *c);
+void hmb_cmd(const struct plx_nvme_ctrlr *c, struct plx_nvme_cmd *cmd, bool on);
+/** hmb_take_back - before the shutdown; waits for the command. Not under lock */
+void hmb_take_back(struct plx_nvme_ctrlr *c);
+void hmb_free(struct plx_nvme_ctrlr *c);
+
+/* ---- quirks.c ---- */
+
+void quirks_find(struct plx_nvme_ctrlr *c);
+/** quirks_of - Return: NVME_QUIRK_*, and the device's name */
+uint32_t quirks_of(uint16_t vendor, uint16_t device, const char **what);
 
 /* ---- cmd_feature.c ---- */
 

@@ -2,12 +2,13 @@
 /*
  * driver/ctrlr_steps.c - the controller's state machine
  *
- * Connect:  CAP, SETTLE, DISABLE, ENABLE, ID_CTRL, ID_CTRL_NVM, ID_CTRL_ZNS, HOST_BEHAVIOR,
- *           NUM_QUEUES, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, NS_ID_ZNS, AER_CONFIG,
+ * Connect:  CAP, SETTLE, DISABLE, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
+ *           NUM_QUEUES, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS, NS_ID_ZNS, AER_CONFIG,
  *           ARBITRATION, KEEP_ALIVE, READY
- * Reset:    QUIESCE, DISABLE, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, ID_CTRL_ZNS, HOST_BEHAVIOR,
+ * Reset:    QUIESCE, DISABLE, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
  *           NUM_QUEUES, CREATE_QUEUES, AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
- * Rescan:   ID_AGAIN, NS_CHANGED, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, NS_ID_ZNS, READY
+ * Rescan:   ID_AGAIN, NS_CHANGED, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS,
+ *           NS_ID_ZNS, READY
  *
  * A step is a function that is called once with @entering and then in every poll, or, when it has
  * sent a command, once that has completed. It returns the step to go on with, its own to stay. No
@@ -176,8 +177,12 @@ static enum nvme_step step_settle(struct plx_nvme_ctrlr *c, bool entering)
 
 static enum nvme_step step_disable(struct plx_nvme_ctrlr *c, bool entering)
 {
-	uint32_t csts = pcie_read32(c->dev, NVME_REG_CSTS);
+	uint32_t csts;
 
+	if (!entering && c->quirks & NVME_QUIRK_DELAY_READY &&
+	    (int64_t)(plx_tsc() - c->quiet_tsc) < 0)
+		return NVME_STEP_DISABLE;
+	csts = pcie_read32(c->dev, NVME_REG_CSTS);
 	if (csts == CSTS_GONE)
 		return step_gone(c);
 	if (entering) {
@@ -186,6 +191,7 @@ static enum nvme_step step_disable(struct plx_nvme_ctrlr *c, bool entering)
 		cc &= ~(NVME_CC_EN_MASK << NVME_CC_EN_SHIFT | NVME_CC_SHN_MASK
 								      << NVME_CC_SHN_SHIFT);
 		pcie_write32(c->dev, NVME_REG_CC, cc);
+		c->quiet_tsc = plx_tsc() + NVME_QUIRK_DELAY_MS * c->tsc_ms;
 		return NVME_STEP_DISABLE;
 	}
 	if (NVME_CSTS_RDY(csts))
@@ -310,22 +316,6 @@ static enum nvme_step step_id_ctrl_nvm(struct plx_nvme_ctrlr *c, bool entering)
 		c->max_verify_bytes = limit_bytes(nvm->vsl);
 		c->max_wz_bytes = limit_bytes(nvm->wzsl);
 	}
-	return all_command_sets(c) ? NVME_STEP_ID_CTRL_ZNS : NVME_STEP_HOST_BEHAVIOR;
-}
-
-static enum nvme_step step_id_ctrl_zns(struct plx_nvme_ctrlr *c, bool entering)
-{
-	const struct nvme_zns_id_ctrl *zns = c->page;
-	uint32_t limit;
-
-	if (entering) {
-		c->max_append_bytes = c->max_io_bytes;
-		return step_identify_csi(c, NVME_IDENTIFY_CNS_CSI_CTRL, 0, NVME_CSI_ZNS);
-	}
-	/* refused where there are no zoned namespaces. ZASL 0: MDTS (ZNS 1.1c §4.1.5.2) */
-	limit = step_cmd_ok(c) ? limit_bytes(zns->zasl) : 0;
-	if (limit && limit < c->max_append_bytes)
-		c->max_append_bytes = limit;
 	return NVME_STEP_HOST_BEHAVIOR;
 }
 
@@ -338,7 +328,7 @@ static enum nvme_step step_host_behavior(struct plx_nvme_ctrlr *c, bool entering
 
 	if (entering) {
 		if (!acre && !elbas)
-			return NVME_STEP_NUM_QUEUES;
+			return NVME_STEP_HMB;
 		memset(behavior, 0, 512);
 		behavior[0] = acre;
 		behavior[2] = elbas;
@@ -350,6 +340,26 @@ static enum nvme_step step_host_behavior(struct plx_nvme_ctrlr *c, bool entering
 		c->crdt[1] = c->id.crdt1 * 100 * c->tsc_ms; /* in units of 100 ms */
 		c->crdt[2] = c->id.crdt2 * 100 * c->tsc_ms;
 		c->crdt[3] = c->id.crdt3 * 100 * c->tsc_ms;
+	}
+	return NVME_STEP_HMB;
+}
+
+static enum nvme_step step_hmb(struct plx_nvme_ctrlr *c, bool entering)
+{
+	struct plx_nvme_cmd cmd;
+
+	if (entering) {
+		if (!c->hmb.list && !hmb_make(c))
+			return NVME_STEP_NUM_QUEUES;
+		hmb_cmd(c, &cmd, true);
+		return step_cmd(c, &cmd);
+	}
+	if (step_cmd_ok(c)) {
+		c->hmb.given = true;
+	} else {
+		step_cmd_warn(c, "Set Features, Host Memory Buffer");
+		c->hmb.given = false;
+		hmb_free(c);
 	}
 	return NVME_STEP_NUM_QUEUES;
 }
@@ -462,7 +472,7 @@ static enum nvme_step step_ns_list(struct plx_nvme_ctrlr *c, bool entering)
 		 * be */
 		if (c->ns_last >= UINT32_MAX - 2)
 			return ns_scan_done(c);
-		if (c->vs >= 0x10100)
+		if (c->vs >= (c->quirks & NVME_QUIRK_OLD_CNS ? 0x10200 : 0x10100))
 			return step_identify(c, NVME_IDENTIFY_CNS_NS_ACTIVE_LIST, c->ns_last);
 		ns_list_all(c);
 		return c->ns_list[0] ? NVME_STEP_NS_ID : ns_scan_done(c);
@@ -556,7 +566,7 @@ static enum nvme_step step_ns_desc(struct plx_nvme_ctrlr *c, bool entering)
 		step_cmd_warn(c, "Identify, namespace identification descriptors");
 	if (c->id.ctratt & NVME_CTRL_CTRATT_ELBAS)
 		return NVME_STEP_NS_ID_NVM;
-	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_NS_ID_ZNS : ns_identified(c);
+	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_ID_CTRL_ZNS : ns_identified(c);
 }
 
 static enum nvme_step step_ns_id_nvm(struct plx_nvme_ctrlr *c, bool entering)
@@ -569,7 +579,24 @@ static enum nvme_step step_ns_id_nvm(struct plx_nvme_ctrlr *c, bool entering)
 		c->ns_found.elbaf = nvm->elbaf[ns_format(&c->ns_found.id)];
 	else
 		step_cmd_warn(c, "Identify Namespace of the NVM Command Set");
-	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_NS_ID_ZNS : ns_identified(c);
+	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_ID_CTRL_ZNS : ns_identified(c);
+}
+
+/* Asked for with the first thing that needs it, a zoned namespace: others have no such data */
+static enum nvme_step step_id_ctrl_zns(struct plx_nvme_ctrlr *c, bool entering)
+{
+	const struct nvme_zns_id_ctrl *zns = c->page;
+	uint32_t limit;
+
+	if (entering) {
+		c->max_append_bytes = c->max_io_bytes;
+		return step_identify_csi(c, NVME_IDENTIFY_CNS_CSI_CTRL, 0, NVME_CSI_ZNS);
+	}
+	/* ZASL 0: MDTS (ZNS 1.1c §4.1.5.2) */
+	limit = step_cmd_ok(c) ? limit_bytes(zns->zasl) : 0;
+	if (limit && limit < c->max_append_bytes)
+		c->max_append_bytes = limit;
+	return NVME_STEP_NS_ID_ZNS;
 }
 
 /* ZNS 1.1c §4.1.5.1: limits are 0-based, all ones is none */
@@ -796,6 +823,8 @@ static const struct {
 				    ZNS "4.1.5.2", DL_ADMIN, step_id_ctrl_zns },
 	[NVME_STEP_HOST_BEHAVIOR] = { "Set Features, Host Behavior Support", BASE "5.27.1.18",
 				      DL_ADMIN, step_host_behavior },
+	[NVME_STEP_HMB] = { "Set Features, Host Memory Buffer", BASE "5.27.1.10", DL_ADMIN,
+			    step_hmb },
 	[NVME_STEP_NUM_QUEUES] = { "Set Features, Number of Queues", BASE "5.27.1.5", DL_ADMIN,
 				   step_num_queues },
 	[NVME_STEP_ID_AGAIN] = { "Identify Controller, after new firmware", BASE "5.17.2.1",
@@ -834,7 +863,7 @@ static uint32_t ready_ms(const struct plx_nvme_ctrlr *c)
 		if (crwmt != 0xffff && crwmt > to)
 			to = crwmt;
 	}
-	return (to ? to : 1) * 500;
+	return (to ? to : 1) * 500 + (c->quirks & NVME_QUIRK_DELAY_READY ? NVME_QUIRK_DELAY_MS : 0);
 }
 
 static uint32_t deadline_ms(const struct plx_nvme_ctrlr *c, enum deadline d)

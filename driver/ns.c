@@ -145,6 +145,8 @@ static bool ns_geometry(struct plx_nvme_ns *ns, const struct nvme_ns_found *foun
 	ns->xfer_block = xfer;
 	ns->max_io_blocks = blocks_in(c->max_io_bytes, xfer);
 	ns->boundary = (uint32_t)id->noiob;
+	if (c->quirks & NVME_QUIRK_STRIPE && !ns->boundary && c->id.vs[3] && c->id.vs[3] < 12)
+		ns->boundary = (PLX_PAGE_SIZE << c->id.vs[3]) / ns->block_size;
 	ns->max_verify_blocks = blocks_in(c->max_verify_bytes, xfer);
 	ns->max_wz_blocks = blocks_in(c->max_wz_bytes, ns->block_size);
 

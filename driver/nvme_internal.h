@@ -11,6 +11,7 @@
  *   status
  *   admin.c    raw and synchronous admin commands and their wrappers
  *   cmd_*.c    the command set beyond that, a subject each; none is on the path of reads and writes
+ *   hmb.c      the host memory buffer; quirks.c devices that need something else
  *   ns.c       namespaces
  *   ns_cmd.c   read and write; ns_cmd_more.c the other I/O commands
  *   dptr.c     PRPs and SGLs

@@ -93,6 +93,9 @@ struct plx_nvme_ctrlr_opts {
 	char hostnqn[224];
 	/* Format NVM, Sanitize, firmware and namespace management; 0: 600,000 */
 	uint32_t long_admin_timeout_ms;
+	/* MiB that a controller which wants a host memory buffer gets at most; 0: none; default
+	 * 64 */
+	uint32_t host_memory_mb;
 	/* weighted round robin with an urgent class (CC.AMS), where the controller has it; else a
 	 * warning. Weights and burst as in struct plx_nvme_arbitration; weights of 0: the
 	 * controller's */

@@ -7,6 +7,7 @@
 #include <pollux/nvme_admin.h>
 #include <pollux/nvme_feature.h>
 #include <pollux/nvme_log.h>
+#include <pollux/nvme_zns.h>
 
 TestSuite(cmd_admin, .init = setup, .fini = teardown, .timeout = 60);
 
@@ -527,5 +528,179 @@ Test(cmd_admin, weighted_arbitration_reaches_cc_the_feature_and_queues)
 	qp = plx_nvme_qpair_create(c, &qo);
 	cr_assert_eq(fake_last(&fake, nvme_admin_create_sq)->cdw11, 1u << 16 | 2 << 1 | 1);
 	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
+/* ---- host memory buffer ---- */
+
+static struct {
+	uint64_t bytes;
+	uint32_t pieces, enables, returns, disables;
+	uint16_t status;
+} hmb;
+
+static uint16_t take_memory(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw)
+{
+	if (cmd->opc != nvme_admin_set_features ||
+	    (cmd->cdw10 & 0xff) != NVME_FEAT_FID_HOST_MEM_BUF)
+		return FAKE_NOT_MINE;
+	if (hmb.status)
+		return hmb.status;
+	hmb.enables += cmd->cdw11 & 1;
+	hmb.returns += cmd->cdw11 >> 1 & 1;
+	hmb.disables += !(cmd->cdw11 & 1);
+	if (cmd->cdw11 & 1) {
+		struct {
+			uint64_t badd;
+			uint32_t bsize, rsvd;
+		} *d = (void *)(cmd->cdw13 | (uint64_t)cmd->cdw14 << 32);
+
+		hmb.bytes = cmd->cdw12 * 4096ull;
+		hmb.pieces = cmd->cdw15;
+		for (uint32_t i = 0; i < cmd->cdw15; i++) {
+			hmb.bytes -= d[i].bsize * 4096ull;
+			memset((void *)d[i].badd, 0xa5, d[i].bsize * 4096ul);
+		}
+		cr_expect_eq(hmb.bytes, 0, "the pieces are not the whole");
+		hmb.bytes = cmd->cdw12 * 4096ull;
+	}
+	return 0;
+}
+
+Test(cmd_admin, host_memory_is_given_kept_over_resets_and_taken_back)
+{
+	struct plx_nvme_ctrlr *c;
+
+	fake.admin_hook = take_memory;
+	fake.id.hmpre = 1000; /* pages: 4 MB of the 32 MiB there are */
+	fake.id.hmmin = 10;
+	c = connect_fake();
+	cr_assert_eq(hmb.bytes, 1000 * 4096);
+	cr_assert_eq(hmb.enables, 1);
+	cr_assert_eq(hmb.returns, 0);
+	plx_nvme_ctrlr_reset(c);
+	UNTIL(c, NULL, resets(c) == 1 && ready(c));
+	cr_assert_eq(hmb.enables, 2);
+	cr_assert_eq(hmb.returns, 1, "the same memory, with what is in it");
+	plx_nvme_disconnect(c);
+	cr_assert_eq(hmb.disables, 1);
+}
+
+Test(cmd_admin, host_memory_has_a_limit_and_may_be_in_pieces)
+{
+	struct plx_nvme_ctrlr *c;
+
+	fake.admin_hook = take_memory;
+	fake.id.hmpre = 1000;
+	opts.host_memory_mb = 1;
+	c = connect_fake();
+	cr_assert_eq(hmb.bytes, 1 << 20);
+	plx_nvme_disconnect(c);
+
+	memset(&hmb, 0, sizeof(hmb));
+	fake.id.hmmin = 300;
+	c = connect_fake();
+	cr_assert_eq(hmb.enables, 0, "less than it can use");
+	plx_nvme_disconnect(c);
+
+	fake.id.hmmin = 0;
+	opts.host_memory_mb = 0;
+	c = connect_fake();
+	cr_assert_eq(hmb.enables, 0);
+	plx_nvme_disconnect(c);
+
+	opts.host_memory_mb = 64;
+	fake.id.hmpre = 1 << 20; /* more than there is at all */
+	fake.id.hmmin = 16;
+	c = connect_fake();
+	cr_assert_eq(hmb.enables, 1);
+	cr_assert_geq(hmb.bytes, 16 * 4096);
+	plx_nvme_disconnect(c);
+}
+
+Test(cmd_admin, a_controller_that_refuses_host_memory_works_without)
+{
+	struct plx_nvme_ctrlr *c;
+
+	fake.admin_hook = take_memory;
+	fake.id.hmpre = 100;
+	memset(&hmb, 0, sizeof(hmb));
+	hmb.status = NVME_SC_INVALID_FIELD;
+	c = connect_fake();
+	cr_assert(ready(c));
+	cr_assert_null(c->hmb.list);
+	plx_nvme_disconnect(c);
+	cr_assert_eq(hmb.disables, 0);
+}
+
+/* ---- quirks ---- */
+
+Test(cmd_admin, quirks_are_found_by_vendor_and_device)
+{
+	const char *what = NULL;
+
+	cr_assert_eq(quirks_of(0x8086, 0x0953, &what), NVME_QUIRK_STRIPE);
+	cr_assert_str_eq(what, "Intel P3500, P3600, P3700");
+	cr_assert_eq(quirks_of(0x144d, 0xa821, &what), NVME_QUIRK_DELAY_READY);
+	cr_assert_eq(quirks_of(0x8086, 0xa821, &what), 0);
+}
+
+/* ---- zoned namespaces in the scan ---- */
+
+static uint16_t zoned(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw)
+{
+	uint8_t cns = cmd->cdw10 & 0xff, csi = cmd->cdw11 >> 24, *page = (uint8_t *)cmd->prp1;
+
+	if (cmd->opc != nvme_admin_identify)
+		return FAKE_NOT_MINE;
+	if (cns == NVME_IDENTIFY_CNS_NS_DESC_LIST) {
+		memset(page, 0, 4096);
+		page[0] = NVME_NIDT_EUI64;
+		page[1] = 8;
+		page[12] = NVME_NIDT_CSI;
+		page[13] = 1;
+		page[16] = cmd->nsid == 1 ? NVME_CSI_ZNS : cmd->nsid == 2 ? 1 : NVME_CSI_NVM;
+		return 0;
+	}
+	if (cns == NVME_IDENTIFY_CNS_CSI_NS && csi == NVME_CSI_ZNS && cmd->nsid == 1) {
+		struct nvme_zns_id_ns *z = (void *)page;
+
+		memset(page, 0, 4096);
+		z->mar = 6;
+		z->mor = UINT32_MAX;
+		z->ozcs = 1;
+		z->lbafe[0].zsze = 250;
+		z->lbafe[0].zdes = 2;
+		return 0;
+	}
+	if (cns == NVME_IDENTIFY_CNS_CSI_CTRL && csi == NVME_CSI_ZNS) {
+		memset(page, 0, 4096);
+		page[0] = 1;
+		return 0;
+	}
+	return FAKE_NOT_MINE;
+}
+
+Test(cmd_admin, a_scan_learns_what_zones_there_are)
+{
+	const struct plx_nvme_zns *z;
+	struct plx_nvme_ctrlr *c;
+
+	fake.cap |= (uint64_t)NVME_CAP_CSS_CSI << NVME_CAP_CSS_SHIFT;
+	fake.admin_hook = zoned;
+	fake.ns[2] = fake.ns[3] = fake.ns[1];
+	c = connect_fake();
+	cr_assert_eq(fake.cc >> NVME_CC_CSS_SHIFT & 7, NVME_CC_CSS_CSI);
+	z = plx_nvme_ns_zns(plx_nvme_ctrlr_ns(c, 1));
+	cr_assert_not_null(z);
+	cr_assert_eq(z->zone_blocks, 250);
+	cr_assert_eq(z->zones, 4);
+	cr_assert_eq(z->max_active, 7);
+	cr_assert_eq(z->max_open, 0, "no limit");
+	cr_assert_eq(z->desc_ext_bytes, 128);
+	cr_assert_eq(z->max_append_bytes, 8192, "ZASL, below MDTS");
+	cr_assert(z->read_across_zones);
+	cr_assert_null(plx_nvme_ctrlr_ns(c, 2), "keys and values are no blocks");
+	cr_assert_null(plx_nvme_ns_zns(plx_nvme_ctrlr_ns(c, 3)));
 	plx_nvme_disconnect(c);
 }
