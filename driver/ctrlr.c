@@ -508,6 +508,31 @@ uint32_t plx_nvme_ctrlr_vs(const struct plx_nvme_ctrlr *c)
 	return c->vs;
 }
 
+int plx_nvme_ctrlr_read_register(struct plx_nvme_ctrlr *c, uint32_t offset, unsigned size,
+				 uint64_t *value)
+{
+	if ((size != 4 && size != 8) || offset % size || offset > PLX_NVME_DB_OFFSET - size)
+		return -EINVAL;
+	pthread_mutex_lock(&c->lock);
+	*value = size == 8 ? pcie_read64(c->dev, offset) : pcie_read32(c->dev, offset);
+	pthread_mutex_unlock(&c->lock);
+	return ctrlr_state(c) == PLX_NVME_CTRLR_FAILED ? -ENXIO : 0;
+}
+
+int plx_nvme_ctrlr_read_config(struct plx_nvme_ctrlr *c, uint32_t offset, void *buf, unsigned len)
+{
+	int rc;
+
+	if (!c->dev->ops->cfg_read)
+		return -ENOTSUP;
+	if (offset > 4096 || len > 4096 - offset)
+		return -EINVAL;
+	pthread_mutex_lock(&c->lock);
+	rc = c->dev->ops->cfg_read(c->dev, offset, buf, len);
+	pthread_mutex_unlock(&c->lock);
+	return rc;
+}
+
 uint32_t plx_nvme_ctrlr_max_io_bytes(const struct plx_nvme_ctrlr *c)
 {
 	return c->max_io_bytes;

@@ -3,8 +3,7 @@
  * identify/features.c - the features (NVMe Base Specification 2.0c §5.27.1) and what their values
  * mean
  *
- * Vendor specific features, and those that need an identifier of an NVM set or endurance group, are
- * left out.
+ * Vendor specific features have no description: they are read when asked for by number.
  */
 #include "identify/identify.h"
 #include "core/text.h"
@@ -137,7 +136,7 @@ const struct id_feature id_features[] = {
 				    "reserved", "reserved"),
 			    NULL, "wh" }) },
 	{ .fid = NVME_FEAT_FID_LBA_RANGE,
-	  .per_ns = true,
+	  .scope = ID_OF_NS,
 	  .data = 4096,
 	  .name = "LBA Range Type",
 	  .bits = ID_BITS({ 0, 6, "Ranges", NULL, say_plus_one, "num" }),
@@ -145,7 +144,7 @@ const struct id_feature id_features[] = {
 	TEMPERATURE("over", 0),
 	TEMPERATURE("under", 1 << NVME_FEAT_TT_THSEL_SHIFT),
 	{ .fid = NVME_FEAT_FID_ERR_RECOVERY,
-	  .per_ns = true,
+	  .scope = ID_OF_NS,
 	  .name = "Error Recovery",
 	  .bits = ID_BITS({ 0, 16, "Time limited error recovery", NULL, say_100ms, "tler" },
 			  { 16, 1, "Errors for deallocated blocks", .json = "dulbe" }) },
@@ -211,6 +210,22 @@ const struct id_feature id_features[] = {
 	{ .fid = NVME_FEAT_FID_NOPSC,
 	  .name = "Non-Operational Power State Config",
 	  .bits = ID_BITS({ 0, 1, "Permissive mode", .json = "noppme" }) },
+	{ .fid = NVME_FEAT_FID_RRL,
+	  .scope = ID_OF_SET,
+	  .name = "Read Recovery Level Config",
+	  .bits = ID_BITS({ 0, 4, "Read recovery level", .json = "rrl" }) },
+	{ .fid = NVME_FEAT_FID_PLM_CONFIG,
+	  .scope = ID_OF_SET,
+	  .data = 512,
+	  .name = "Predictable Latency Mode Config",
+	  .bits = ID_BITS({ 0, 1, "Enabled", .json = "plme" }) },
+	{ .fid = NVME_FEAT_FID_PLM_WINDOW,
+	  .scope = ID_OF_SET,
+	  .name = "Predictable Latency Mode Window",
+	  .bits = ID_BITS({ 0, 3, "Window",
+			    ID_LIST("reserved", "deterministic", "non-deterministic", "reserved",
+				    "reserved", "reserved", "reserved", "reserved"),
+			    NULL, "ws" }) },
 	{ .fid = NVME_FEAT_FID_LBA_STS_INTERVAL,
 	  .name = "LBA Status Information Report Interval",
 	  .bits = ID_BITS({ 0, 16, "Report interval", NULL, say_100ms, "lsiri" },
@@ -223,12 +238,35 @@ const struct id_feature id_features[] = {
 	  .name = "Sanitize Config",
 	  .bits = ID_BITS({ 0, 1, "No-deallocate requests are refused",
 			    ID_LIST("yes", "no, only warned about"), NULL, "nodrm" }) },
+	{ .fid = NVME_FEAT_FID_ENDURANCE_EVT_CFG,
+	  .scope = ID_OF_GROUP,
+	  .name = "Endurance Group Event Configuration",
+	  .bits = ID_BITS({ 16, 8, "Critical warnings that are events", NULL, say_hex, "egcw" }) },
 	{ .fid = NVME_FEAT_FID_IOCS_PROFILE,
 	  .name = "I/O Command Set Profile",
 	  .bits = ID_BITS({ 0, 9, "Combination of command sets", .json = "iocsci" }) },
 	{ .fid = NVME_FEAT_FID_SPINUP_CONTROL,
 	  .name = "Spinup Control",
 	  .bits = ID_BITS({ 0, 1, "Spinup is held back", .json = "spinup" }) },
+	{ .fid = NVME_FEAT_FID_FDP,
+	  .scope = ID_OF_GROUP,
+	  .name = "Flexible Data Placement",
+	  .bits = ID_BITS({ 0, 1, "Enabled", .json = "fdpe" },
+			  { 8, 8, "Configuration", .json = "fdpcidx" }) },
+	{ .fid = NVME_FEAT_FID_FDP_EVENTS,
+	  .scope = ID_OF_NS,
+	  .data = 512,
+	  .cdw11 = 0xffu << 16, /* as many event types as there are, of placement handle 0 */
+	  .name = "FDP Events of placement handle 0",
+	  .bits = ID_BITS({ 0, 8, "Event types", .json = "noet" }) },
+	{ .fid = NVME_FEAT_FID_ENH_CTRL_METADATA,
+	  .data = 4096,
+	  .name = "Enhanced Controller Metadata" },
+	{ .fid = NVME_FEAT_FID_CTRL_METADATA, .data = 4096, .name = "Controller Metadata" },
+	{ .fid = NVME_FEAT_FID_NS_METADATA,
+	  .scope = ID_OF_NS,
+	  .data = 4096,
+	  .name = "Namespace Metadata" },
 	{ .fid = NVME_FEAT_FID_SW_PROGRESS,
 	  .name = "Software Progress Marker",
 	  .bits = ID_BITS({ 0, 8, "Loads of pre-boot software", .json = "pbslc" }) },
@@ -238,17 +276,17 @@ const struct id_feature id_features[] = {
 	  .name = "Host Identifier",
 	  .say_data = say_host_id },
 	{ .fid = NVME_FEAT_FID_RESV_MASK,
-	  .per_ns = true,
+	  .scope = ID_OF_NS,
 	  .name = "Reservation Notification Mask",
 	  .bits = ID_BITS({ 1, 1, "Registration preempted is masked", .json = "regpre" },
 			  { 2, 1, "Reservation released is masked", .json = "resrel" },
 			  { 3, 1, "Reservation preempted is masked", .json = "respre" }) },
 	{ .fid = NVME_FEAT_FID_RESV_PERSIST,
-	  .per_ns = true,
+	  .scope = ID_OF_NS,
 	  .name = "Reservation Persistence",
 	  .bits = ID_BITS({ 0, 1, "Persists through power loss", .json = "ptpl" }) },
 	{ .fid = NVME_FEAT_FID_WRITE_PROTECT,
-	  .per_ns = true,
+	  .scope = ID_OF_NS,
 	  .name = "Namespace Write Protection Config",
 	  .bits = ID_BITS({ 0, 3, "State",
 			    ID_LIST("none", "write protected", "until power cycle", "permanent",
@@ -256,3 +294,11 @@ const struct id_feature id_features[] = {
 			    NULL, "wps" }) },
 };
 const uint32_t id_feature_count = PLX_ARRAY_SIZE(id_features);
+
+const char *id_feature_name(uint8_t fid)
+{
+	for (uint32_t i = 0; i < id_feature_count; i++)
+		if (id_features[i].fid == fid)
+			return id_features[i].name;
+	return fid >= 0xc0 ? "The vendor's" : "Unknown";
+}

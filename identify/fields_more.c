@@ -3,7 +3,7 @@
  * identify/fields_more.c - Identify Namespace (NVM Command Set 1.0c §4.1.5.1), log pages (NVMe
  * Base Specification 2.0c §5.16.1), names of commands and log pages
  */
-#include "identify/identify.h"
+#include "identify/out.h"
 
 /* Of a namespace identification descriptor: type, length, two reserved bytes (§5.17.2.3) */
 #define DESC_HEADER 4u
@@ -19,6 +19,10 @@
 	{                                                                                          \
 #member, label, ID_PLACE(nvme_id_ns, member), __VA_ARGS__                          \
 	}
+
+#define ONLY_NSFEAT_4                                                                              \
+	.only_off = offsetof(struct nvme_id_ns, nsfeat), .only_mask = NVME_NS_FEAT_IO_OPT,         \
+	.only_value = NVME_NS_FEAT_IO_OPT
 
 static const struct id_field ns_fields[] = {
 	GROUP("Size"),
@@ -78,11 +82,11 @@ static const struct id_field ns_fields[] = {
 	F(nvmcap, "Capacity of the medium", ID_UINT128, say_bytes_if),
 	F(nsattr, "Attributes", .bits = ID_BITS({ 0, 1, "Write protected" })),
 	F(nvmsetid, "NVM set", .say = say_none),
-	F(npwg, "Preferred write granularity", .say = say_preferred, .preferred = true),
-	F(npwa, "Preferred write alignment", .say = say_preferred, .preferred = true),
-	F(npdg, "Preferred deallocate granularity", .say = say_preferred, .preferred = true),
-	F(npda, "Preferred deallocate alignment", .say = say_preferred, .preferred = true),
-	F(nows, "Optimal write size", .say = say_preferred, .preferred = true),
+	F(npwg, "Preferred write granularity", .say = say_blocks_plus_one, ONLY_NSFEAT_4),
+	F(npwa, "Preferred write alignment", .say = say_blocks_plus_one, ONLY_NSFEAT_4),
+	F(npdg, "Preferred deallocate granularity", .say = say_blocks_plus_one, ONLY_NSFEAT_4),
+	F(npda, "Preferred deallocate alignment", .say = say_blocks_plus_one, ONLY_NSFEAT_4),
+	F(nows, "Optimal write size", .say = say_blocks_plus_one, ONLY_NSFEAT_4),
 	F(mssrl, "Copy: blocks of a range at most", .say = say_blocks),
 	F(mcl, "Copy: blocks at most", .say = say_blocks),
 	F(msrc, "Copy: ranges at most", .say = say_plus_one),
@@ -180,8 +184,9 @@ static const struct id_field smart_fields[] = {
 	  .say = say_seconds),
 };
 const struct id_table id_smart_table = ID_TABLE(smart_fields);
+const struct id_layout id_smart_layout = { ID_TABLE(smart_fields) };
 
-/* ---- Error Information: status and phase tag share a field, so they are printed by hand ---- */
+/* ---- Error Information ---- */
 
 #undef F
 #define F(name, member, label, ...)                                                                \
@@ -193,7 +198,8 @@ static const struct id_field error_fields[] = {
 	F("error_count", error_count, "Error"),
 	F("sqid", sqid, "Submission queue"),
 	F("cmdid", cmdid, "Command identifier", .say = say_hex),
-	F("status_field", status_field, "Status"),
+	F("status_field", status_field, "Status", .lo = 1, .width = 15, .say = say_status),
+	F("phase_tag", status_field, NULL, .width = 1),
 	F("parm_error_location", parm_error_location, "Parameter error location",
 	  .bits = ID_BITS({ 0, 8, "Byte of the command" }, { 8, 3, "Bit" })),
 	F("lba", lba, "First block"),
@@ -283,38 +289,6 @@ static const char *const io_names[256] = {
 	[nvme_zns_cmd_append] = "Zone Append",
 };
 
-static const char *const log_names[256] = {
-	[NVME_LOG_LID_SUPPORTED_LOG_PAGES] = "Supported Log Pages",
-	[NVME_LOG_LID_ERROR] = "Error Information",
-	[NVME_LOG_LID_SMART] = "SMART / Health Information",
-	[NVME_LOG_LID_FW_SLOT] = "Firmware Slot Information",
-	[NVME_LOG_LID_CHANGED_NS] = "Changed Namespace List",
-	[NVME_LOG_LID_CMD_EFFECTS] = "Commands Supported and Effects",
-	[NVME_LOG_LID_DEVICE_SELF_TEST] = "Device Self-test",
-	[NVME_LOG_LID_TELEMETRY_HOST] = "Telemetry Host-Initiated",
-	[NVME_LOG_LID_TELEMETRY_CTRL] = "Telemetry Controller-Initiated",
-	[NVME_LOG_LID_ENDURANCE_GROUP] = "Endurance Group Information",
-	[NVME_LOG_LID_PREDICTABLE_LAT_NVMSET] = "Predictable Latency Per NVM Set",
-	[NVME_LOG_LID_PREDICTABLE_LAT_AGG] = "Predictable Latency Event Aggregate",
-	[NVME_LOG_LID_ANA] = "Asymmetric Namespace Access",
-	[NVME_LOG_LID_PERSISTENT_EVENT] = "Persistent Event Log",
-	[NVME_LOG_LID_LBA_STATUS] = "LBA Status Information",
-	[NVME_LOG_LID_ENDURANCE_GRP_EVT] = "Endurance Group Event Aggregate",
-	[NVME_LOG_LID_MEDIA_UNIT_STATUS] = "Media Unit Status",
-	[NVME_LOG_LID_SUPPORTED_CAP_CONFIG_LIST] = "Supported Capacity Configuration List",
-	[NVME_LOG_LID_FID_SUPPORTED_EFFECTS] = "Feature Identifiers Supported and Effects",
-	[NVME_LOG_LID_MI_CMD_SUPPORTED_EFFECTS] = "NVMe-MI Commands Supported and Effects",
-	[NVME_LOG_LID_BOOT_PARTITION] = "Boot Partition",
-	[NVME_LOG_LID_FDP_CONFIGS] = "FDP Configurations",
-	[NVME_LOG_LID_FDP_RUH_USAGE] = "FDP Reclaim Unit Handle Usage",
-	[NVME_LOG_LID_FDP_STATS] = "FDP Statistics",
-	[NVME_LOG_LID_FDP_EVENTS] = "FDP Events",
-	[NVME_LOG_LID_DISCOVER] = "Discovery",
-	[NVME_LOG_LID_RESERVATION] = "Reservation Notification",
-	[NVME_LOG_LID_SANITIZE] = "Sanitize Status",
-	[NVME_LOG_LID_ZNS_CHANGED_ZONES] = "Changed Zone List",
-};
-
 const char *id_admin_name(uint8_t opcode)
 {
 	return admin_names[opcode] ? admin_names[opcode] : unknown;
@@ -323,9 +297,4 @@ const char *id_admin_name(uint8_t opcode)
 const char *id_io_name(uint8_t opcode)
 {
 	return io_names[opcode] ? io_names[opcode] : unknown;
-}
-
-const char *id_log_name(uint8_t lid)
-{
-	return log_names[lid] ? log_names[lid] : unknown;
 }

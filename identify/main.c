@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define VIRTUAL_NAME "virtual"
+/* what is there for each of something that there is none of */
+#define NONE PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_INVALID_FIELD)
 
 struct session {
 	const struct id_options *o;
@@ -93,7 +95,7 @@ static const char *list_namespaces(struct plx_nvme_ctrlr *c, char *out, size_t l
 
 static bool asks_for_one(const struct id_options *o)
 {
-	return !(o->what & (o->what - 1));
+	return !(o->wanted.what & (o->wanted.what - 1));
 }
 
 /* Does what was asked for make sense with these namespaces? */
@@ -101,28 +103,28 @@ static int check_namespaces(const struct session *s)
 {
 	const struct id_options *o = s->o;
 	uint32_t first = plx_nvme_ctrlr_next_ns(s->ctrlr, 0);
-	bool per_ns = asks_for_one(o) && id_whats[__builtin_ctz(o->what)].per_ns;
+	const struct id_what_info *info = &id_whats[__builtin_ctzll(o->wanted.what)];
+	bool one = info == &id_whats[ID_NS] || info == &id_whats[ID_DESCS];
+	bool per_ns = asks_for_one(o) && info->scope == ID_OF_NS;
 	char list[160];
 
-	if (o->nsid && !plx_nvme_ctrlr_ns(s->ctrlr, o->nsid)) {
+	if (o->wanted.nsid && !plx_nvme_ctrlr_ns(s->ctrlr, o->wanted.nsid)) {
 		fprintf(stderr, "plx-identify: -n %u: no such active namespace: there are: %s\n",
-			o->nsid, list_namespaces(s->ctrlr, list, sizeof(list)));
+			o->wanted.nsid, list_namespaces(s->ctrlr, list, sizeof(list)));
 		return PLX_EXIT_USAGE;
 	}
-	if (o->nsid || !per_ns)
+	if (o->wanted.nsid || !per_ns)
 		return PLX_EXIT_OK;
 	if (!first) {
 		fprintf(stderr, "plx-identify: '%s' has no active namespace\n", s->name);
 		return PLX_EXIT_FAILED;
 	}
-	if (o->json && plx_nvme_ctrlr_next_ns(s->ctrlr, first)) {
+	if (o->json && one && plx_nvme_ctrlr_next_ns(s->ctrlr, first)) {
 		fprintf(stderr,
 			"plx-identify: %s as JSON is one namespace, and there are %s: choose with "
 			"-n, or have "
 			"all of them with 'ctrl %s'\n",
-			id_whats[__builtin_ctz(o->what)].name,
-			list_namespaces(s->ctrlr, list, sizeof(list)),
-			id_whats[__builtin_ctz(o->what)].name);
+			info->name, list_namespaces(s->ctrlr, list, sizeof(list)), info->name);
 		return PLX_EXIT_USAGE;
 	}
 	return PLX_EXIT_OK;
@@ -144,15 +146,45 @@ static int judge(const char *name, uint16_t status, bool named)
 
 static int judge_item(const struct id_options *o, const struct id_item *item)
 {
-	int rc = judge(id_whats[item->what].name, item->status, o->named);
+	int rc = judge(id_whats[item->what].name, item->status, o->wanted.named);
 
+	if (item->err) {
+		fprintf(stderr, "plx-identify: %s: cannot be read: %s\n", id_whats[item->what].name,
+			strerror(-item->err));
+		rc = PLX_EXIT_FAILED;
+	}
 	if (item->what == ID_FEATURES) {
 		const struct id_feature_value *v = item->data;
 
 		for (uint32_t i = 0; i < item->len / sizeof(*v); i++)
-			rc |= judge(v[i].feature->name, v[i].status, false);
+			rc |= judge(v[i].feature->name, v[i].status, o->wanted.fid >= 0);
 	}
 	return rc;
+}
+
+/* The pages as they are: of several namespaces one after the other */
+static int save(const struct id_options *o, const struct id_dump *dump)
+{
+	FILE *f = fopen(o->output, "w");
+	int rc = f ? 0 : -1;
+
+	for (uint32_t i = 0; f && i < dump->nitems; i++) {
+		const struct id_item *item = &dump->items[i];
+
+		if (item->status || item->err)
+			continue;
+		if (o->hex)
+			id_hex_dump(f, item->data, item->len);
+		else
+			fwrite(item->data, 1, item->len, f);
+	}
+	if (f)
+		rc = -(ferror(f) != 0) | fclose(f);
+	if (!rc)
+		return PLX_EXIT_OK;
+	fprintf(stderr, "plx-identify: -o: '%s' cannot be written: %s\n", o->output,
+		strerror(errno));
+	return PLX_EXIT_FAILED;
 }
 
 static int show(const struct session *s)
@@ -163,7 +195,7 @@ static int show(const struct session *s)
 
 	if (rc)
 		return rc;
-	rc = id_read(s->ctrlr, o->what, o->nsid, &dump);
+	rc = id_read(s->ctrlr, &o->wanted, &dump);
 	if (rc) {
 		/* a controller that has failed has been reported by the driver */
 		if (!*plx_nvme_ctrlr_failure(s->ctrlr))
@@ -172,8 +204,12 @@ static int show(const struct session *s)
 		id_dump_free(&dump);
 		return PLX_EXIT_FAILED;
 	}
-	if (o->json)
-		id_print_json(stdout, &dump, o->what, asks_for_one(o));
+	if (!dump.nitems && asks_for_one(o))
+		result = judge(id_whats[__builtin_ctzll(o->wanted.what)].name, NONE, true);
+	else if (o->output)
+		result = save(o, &dump);
+	else if (o->json)
+		id_print_json(stdout, &dump, asks_for_one(o));
 	else
 		id_print_text(stdout, &dump, o->hex);
 	for (uint32_t i = 0; i < dump.nitems; i++)

@@ -13,13 +13,31 @@
 #define DEFAULT_MEM_MB 32
 #define MIB	       (1ull << 20)
 
-enum { KEY_VIRTUAL = 256, KEY_JSON, KEY_NO_HUGE, KEY_VERSION };
+#define DEFAULT_LOG_LEN 512
+#define LOG_LEN_MAX	(64u << 20)
 
-static const char shorts[] = "+:r:n:xs:T:L:h";
+enum {
+	KEY_VIRTUAL = 256,
+	KEY_JSON,
+	KEY_NO_HUGE,
+	KEY_VERSION,
+	KEY_LOG,
+	KEY_LOG_LEN,
+	KEY_FEATURE,
+	KEY_ZONES,
+};
+
+static const char shorts[] = "+:r:n:xo:s:T:L:h";
 static const struct option longs[] = {
 	{ "transport", required_argument, NULL, 'r' },
 	{ "virtual", required_argument, NULL, KEY_VIRTUAL },
 	{ "namespace-id", required_argument, NULL, 'n' },
+	{ "ns", required_argument, NULL, 'n' },
+	{ "log", required_argument, NULL, KEY_LOG },
+	{ "log-len", required_argument, NULL, KEY_LOG_LEN },
+	{ "feature", required_argument, NULL, KEY_FEATURE },
+	{ "zones", no_argument, NULL, KEY_ZONES },
+	{ "output", required_argument, NULL, 'o' },
 	{ "json", no_argument, NULL, KEY_JSON },
 	{ "hex", no_argument, NULL, 'x' },
 	{ "hugemem-size", required_argument, NULL, 's' },
@@ -38,9 +56,17 @@ static const char help_options[] =
 	"'ns:1' in it\n"
 	"                            as -n; without it a virtual controller inside this process\n"
 	"      --virtual KEYS        what the virtual controller is like\n"
-	"  -n, --namespace-id NSID   one namespace instead of all\n"
+	"  -n, --namespace-id NSID   one namespace instead of all; --ns is the same\n"
+	"      --log LID             a log page by number or name: 0xca, smart, ...\n"
+	"      --log-len BYTES       of one without a description, as the vendor's (512)\n"
+	"      --feature FID         a feature by number\n"
+	"      --zones               the zones of zoned namespaces\n"
 	"      --json                for programs, with the names nvme-cli uses\n"
 	"  -x, --hex                 every page in hexadecimal too\n"
+	"  -o, --output FILE         the page as it is into a file, in hexadecimal with -x; "
+	"telemetry "
+	"and\n"
+	"                            boot partitions with all their data\n"
 	"  -s, --hugemem-size MIB    DMA memory (32)\n"
 	"      --no-huge             leave hugepages alone\n"
 	"  -T, -L, --logflag COMPONENT   debug messages of a component, or of all; repeatable\n"
@@ -56,6 +82,7 @@ static const char help_end[] =
 	"  plx-identify -r 'trtype:PCIe traddr:0000:04:00.0' ctrl smart\n"
 	"  plx-identify --json ctrl\n"
 	"      as nvme id-ctrl -o json\n"
+	"  plx-identify --log smart -o smart.bin\n"
 	"  plx-identify --virtual namespaces=3,block=4096,md=8,pi=1 -n 2 ns\n"
 	"\n"
 	"Exit code: 0; 1 when the controller cannot be reached, or lacks something that was "
@@ -65,7 +92,7 @@ static const char help_end[] =
 struct parser {
 	struct id_options *o;
 	const char *opt; /* as typed */
-	bool has_trid, has_virtual, has_nsid;
+	bool has_trid, has_virtual, has_nsid, has_log_len;
 	char *err;
 	size_t errlen;
 };
@@ -110,8 +137,67 @@ static int take_nsid(struct parser *p, const char *arg)
 
 	if (plx_parse_u64(arg, 1, NVME_NSID_ALL - 1, &v, why, sizeof(why)))
 		return refuse(p, "%s: %s", p->opt, why);
-	p->o->nsid = (uint32_t)v;
+	p->o->wanted.nsid = (uint32_t)v;
 	p->has_nsid = true;
+	return 0;
+}
+
+/* A log page that has a description is what that is; the others are raw */
+static int take_lid(struct parser *p, const char *arg)
+{
+	struct id_wanted *w = &p->o->wanted;
+	char why[200];
+	uint64_t lid;
+	int found = ID_RAW;
+
+	for (int i = 0; i < ID_RAW; i++)
+		if (id_whats[i].source == ID_LOG &&
+		    (!strcmp(arg, id_whats[i].name) || !strcmp(arg, id_whats[i].key))) {
+			w->what |= ID_BIT(i);
+			return 0;
+		}
+	if (plx_parse_u64(arg, 0, 255, &lid, why, sizeof(why)))
+		return refuse(p,
+			      "%s: '%.64s' is no log page: use a number up to 255, or a name "
+			      "as in --help",
+			      p->opt, arg);
+	for (int i = ID_RAW - 1; i >= 0; i--)
+		if (id_whats[i].source == ID_LOG && id_whats[i].number == lid)
+			found = i;
+	if (found == ID_RAW && w->what & ID_BIT(ID_RAW) && w->lid != lid)
+		return refuse(p, "%s: 0x%lx: one page without a description at a time", p->opt,
+			      lid);
+	if (found == ID_RAW)
+		w->lid = (uint32_t)lid;
+	w->what |= ID_BIT(found);
+	return 0;
+}
+
+static int take_log_len(struct parser *p, const char *arg)
+{
+	char why[200];
+	uint64_t v;
+
+	if (plx_parse_size(arg, &v, why, sizeof(why)))
+		return refuse(p, "%s: %s", p->opt, why);
+	if (!v || v > LOG_LEN_MAX || v % 4)
+		return refuse(p, "%s: '%.64s': use a multiple of 4, at most 64M", p->opt, arg);
+	p->o->wanted.lid_len = (uint32_t)v;
+	p->has_log_len = true;
+	return 0;
+}
+
+static int take_fid(struct parser *p, const char *arg)
+{
+	char why[200];
+	uint64_t v;
+
+	if (plx_parse_u64(arg, 1, 255, &v, why, sizeof(why)))
+		return refuse(p, "%s: %s", p->opt, why);
+	if (p->o->wanted.fid >= 0)
+		return refuse(p, "%s: given twice: leave it out for all features", p->opt);
+	p->o->wanted.fid = (int)v;
+	p->o->wanted.what |= ID_BIT(ID_FEATURES);
 	return 0;
 }
 
@@ -167,6 +253,18 @@ static int take(struct parser *p, int key, const char *arg)
 	case 'x':
 		p->o->hex = true;
 		return 0;
+	case 'o':
+		p->o->output = arg;
+		return 0;
+	case KEY_LOG:
+		return take_lid(p, arg);
+	case KEY_LOG_LEN:
+		return take_log_len(p, arg);
+	case KEY_FEATURE:
+		return take_fid(p, arg);
+	case KEY_ZONES:
+		p->o->wanted.what |= ID_BIT(ID_ZONES);
+		return 0;
 	case KEY_VIRTUAL:
 		p->o->virtual_spec = arg;
 		p->has_virtual = true;
@@ -182,28 +280,26 @@ static int take(struct parser *p, int key, const char *arg)
 
 static int take_what(struct parser *p, const char *arg)
 {
-	int n;
-
 	if (!strcmp(arg, "all")) {
-		p->o->what |= ID_ALL;
+		p->o->wanted.what |= ID_ALL;
 		return 0;
 	}
-	for (int w = 0; w < ID_WHATS; w++) {
+	for (int w = 0; w < ID_RAW; w++) {
 		if (!strcmp(arg, id_whats[w].name) || !strcmp(arg, id_whats[w].key)) {
-			p->o->what |= 1u << w;
+			p->o->wanted.what |= ID_BIT(w);
 			return 0;
 		}
 	}
-	n = snprintf(p->err, p->errlen, "'%.64s' is nothing to show: use all", arg);
-	for (int w = 0; w < ID_WHATS && (size_t)n < p->errlen; w++)
-		n += snprintf(p->err + n, p->errlen - (size_t)n, "%s%s",
-			      w + 1 == ID_WHATS ? " or " : ", ", id_whats[w].name);
-	return -EINVAL;
+	return refuse(p,
+		      "'%.64s' is nothing to show: plx-identify --help lists what is; all is "
+		      "the default",
+		      arg);
 }
 
 static int check_together(struct parser *p)
 {
 	struct id_options *o = p->o;
+	struct id_wanted *w = &o->wanted;
 
 	if (o->hex && o->json)
 		return refuse(p, "-x and --json: a dump is for people: leave one of them out");
@@ -211,15 +307,25 @@ static int check_together(struct parser *p)
 		return refuse(p, "--virtual shapes the virtual controller, and -r names another: "
 				 "leave one of them out");
 	if (o->trid.nsid) {
-		if (p->has_nsid && o->nsid != o->trid.nsid)
-			return refuse(p, "-n %u and 'ns:%u' in -r: leave one of them out", o->nsid,
+		if (p->has_nsid && w->nsid != o->trid.nsid)
+			return refuse(p, "-n %u and 'ns:%u' in -r: leave one of them out", w->nsid,
 				      o->trid.nsid);
-		o->nsid = o->trid.nsid;
+		w->nsid = o->trid.nsid;
 		o->trid.nsid = 0;
 	}
-	if (!o->what)
-		o->what = ID_ALL;
-	o->named = o->what != ID_ALL;
+	if (p->has_log_len && !(w->what & ID_BIT(ID_RAW)))
+		return refuse(p, "--log-len is for a log page without a description: name one "
+				 "with --log, as in --log 0xca");
+	if (o->output && (!w->what || w->what & (w->what - 1)))
+		return refuse(p, "-o: '%.64s' takes one page: name one, as in 'ctrl'", o->output);
+	if (o->output && (o->json || w->what == ID_BIT(ID_FEATURES)))
+		return refuse(p, "-o: '%.64s' takes a page as it is, and %s", o->output,
+			      o->json ? "--json prints: leave one of them out"
+				      : "features are none");
+	w->whole = o->output != NULL;
+	if (!w->what)
+		w->what = ID_ALL;
+	w->named = w->what != ID_ALL;
 	return ID_RUN;
 }
 
@@ -280,7 +386,8 @@ int id_options_parse(struct id_options *o, int argc, char **argv, char *err, siz
 
 	*o = (struct id_options){ .use_virtual = true,
 				  .virtual_spec = "",
-				  .mem_mb = DEFAULT_MEM_MB };
+				  .mem_mb = DEFAULT_MEM_MB,
+				  .wanted = { .fid = -1, .lid_len = DEFAULT_LOG_LEN } };
 	rc = parse_all(&p, argc, argv);
 	/* one line, whatever the user's text has in it */
 	for (char *s = err; rc < 0 && *s; s++) {
@@ -293,8 +400,8 @@ int id_options_parse(struct id_options *o, int argc, char **argv, char *err, siz
 void id_options_help(FILE *f)
 {
 	fputs(help_options, f);
-	for (int w = 0; w < ID_WHATS; w++)
-		fprintf(f, "  %-16s%-22s%s\n", id_whats[w].name, id_whats[w].key,
+	for (int w = 0; w < ID_RAW; w++)
+		fprintf(f, "  %-18s%-28s%s\n", id_whats[w].name, id_whats[w].key,
 			id_whats[w].title);
 	fprintf(f, "\nKeys of --virtual, with commas between them (docs/virtual.md):\n%s",
 		plx_nvmf_spec_help());

@@ -11,9 +11,8 @@ struct id_options {
 	struct plx_nvme_trid trid;
 	bool use_virtual; /* no -r, or trtype:VIRTUAL: the controller of @virtual_spec */
 	const char *virtual_spec;
-	uint32_t nsid; /* 0: all */
-	uint32_t what; /* a bit for each enum id_what */
-	bool named; /* what was asked for was named one by one */
+	struct id_wanted wanted;
+	const char *output; /* the page goes there as it is, or in hexadecimal with @hex; NULL */
 	bool json, hex, no_huge;
 	size_t mem_mb;
 };

@@ -2,48 +2,23 @@
 /*
  * identify/read.c - everything that was asked for, read from the controller
  */
-#include "identify/identify.h"
+#include "identify/reader.h"
 #include <errno.h>
+#include <pollux/nvme_log.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Log pages longer than this need extended data (LPA bit 2): 12 bits of dwords */
 #define SHORT_LOG_MAX 16384u
-
-const struct id_what_info id_whats[ID_WHATS] = {
-	[ID_CTRL] = { "ctrl", "id-ctrl", "Controller", false, sizeof(struct nvme_id_ctrl) },
-	[ID_REGISTERS] = { "registers", "show-regs", "Registers", false,
-			   sizeof(struct id_registers) },
-	[ID_NS] = { "ns", "id-ns", "Namespace", true, sizeof(struct nvme_id_ns) },
-	[ID_DESCS] = { "descs", "ns-descs", "Namespace identification descriptors", true,
-		       NVME_IDENTIFY_DATA_SIZE },
-	[ID_SMART] = { "smart", "smart-log", "SMART / health information", false,
-		       sizeof(struct nvme_smart_log) },
-	[ID_ERROR] = { "error", "error-log", "Error information", false, 0 },
-	[ID_FW] = { "fw", "fw-log", "Firmware slots", false, sizeof(struct nvme_firmware_slot) },
-	[ID_EFFECTS] = { "effects", "effects-log", "Commands supported and effects", false,
-			 sizeof(struct nvme_cmd_effects_log) },
-	[ID_CHANGED_NS] = { "changed-ns", "changed-ns-list-log", "Changed namespaces", false,
-			    sizeof(struct nvme_ns_list) },
-	[ID_SUPPORTED_LOGS] = { "supported-logs", "supported-log-pages", "Supported log pages",
-				false, sizeof(struct nvme_supported_log_pages) },
-	[ID_FEATURES] = { "features", "get-feature", "Features", false, 0 },
-};
-
-static const uint8_t log_pages[ID_WHATS] = {
-	[ID_SMART] = NVME_LOG_LID_SMART,
-	[ID_ERROR] = NVME_LOG_LID_ERROR,
-	[ID_FW] = NVME_LOG_LID_FW_SLOT,
-	[ID_EFFECTS] = NVME_LOG_LID_CMD_EFFECTS,
-	[ID_CHANGED_NS] = NVME_LOG_LID_CHANGED_NS,
-	[ID_SUPPORTED_LOGS] = NVME_LOG_LID_SUPPORTED_LOG_PAGES,
-};
+/* Command specific status (TP4146), which libnvme 1.3 lacks */
+#define SC_FDP_DISABLED 0x29
 
 bool id_not_supported(uint16_t status)
 {
 	switch (PLX_NVME_ST_CODE(status)) {
 	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_INVALID_OPCODE):
 	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_INVALID_FIELD):
+	case PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, SC_FDP_DISABLED):
 	case PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_INVALID_LOG_PAGE):
 		return true;
 	default:
@@ -51,34 +26,65 @@ bool id_not_supported(uint16_t status)
 	}
 }
 
-/* One controller being read, and what it says of the log pages and features it has, if it does */
-struct reader {
-	struct plx_nvme_ctrlr *c;
-	struct id_dump *dump;
-	uint32_t nsid;
-	bool tells_logs, tells_features;
-	struct nvme_supported_log_pages logs;
-	struct nvme_fid_supported_effects_log features;
-	uint8_t ignored[ID_FEATURE_DATA];
-};
+bool id_skipped(const struct id_dump *dump, const struct id_item *item)
+{
+	return !dump->named && !item->err && id_not_supported(item->status);
+}
 
 static const uint16_t no_such_log =
 	PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_INVALID_LOG_PAGE) | PLX_NVME_DNR;
 
-/* Return: 0; an NVMe status; -errno */
-static int read_log(struct reader *r, uint8_t lid, uint32_t nsid, void *data, uint32_t len)
-{
-	int rc;
+/* ---- log pages ---- */
 
-	if (r->tells_logs && !(r->logs.lid_support[lid] & 1))
-		return no_such_log;
-	rc = plx_nvme_get_log(r->c, lid, nsid, 0, 0, data, len);
+static bool has_log(const struct reader *r, uint8_t lid)
+{
+	return !r->tells_logs || r->logs.lid_support[lid] & 1;
+}
+
+static int read_log(struct reader *r, const struct plx_nvme_log *log, void *data, uint32_t len)
+{
+	int rc = has_log(r, log->lid) ? plx_nvme_log_read(r->c, log, 0, data, len) : no_such_log;
+
 	return rc == -ENOTSUP ? no_such_log : rc;
 }
 
-static bool tells_effects(const struct reader *r)
+/* A page that says how long it is. What it says may be nonsense: that is an error of the page */
+static int fetch_log(struct reader *r, const struct plx_nvme_log *log, struct id_item *item)
 {
-	return r->dump->ctrl.lpa & NVME_CTRL_LPA_LI0_LI5_LI12_LI13;
+	size_t len;
+	int rc;
+
+	if (!has_log(r, log->lid))
+		return no_such_log;
+	free(item->data);
+	item->data = NULL;
+	item->len = 0;
+	rc = plx_nvme_log_fetch(r->c, log, 0, &item->data, &len);
+	if (!rc)
+		item->len = (uint32_t)len;
+	if (rc != -EPROTO && rc != -EFBIG && rc != -EAGAIN)
+		return rc == -ENOTSUP ? no_such_log : rc;
+	item->err = (int16_t)rc;
+	return 0;
+}
+
+static int read_log_item(struct reader *r, struct id_item *item)
+{
+	const struct id_what_info *info = &id_whats[item->what];
+	bool of_ns = info->scope == ID_OF_NS || info->scope == ID_OF_ZONED;
+	struct plx_nvme_log log = {
+		.lid = item->lid,
+		.lsp = info->lsp,
+		.csi = info->csi,
+		.lsi = of_ns ? 0 : (uint16_t)item->nsid,
+		.nsid = of_ns ? item->nsid : PLX_NVME_LOG_CTRLR,
+	};
+
+	if (item->what == ID_SMART && r->w->nsid && r->dump->ctrl.lpa & NVME_CTRL_LPA_SMART_PER_NS)
+		log.nsid = r->w->nsid;
+	if (info->grows || (info->grows_whole && r->w->whole))
+		return fetch_log(r, &log, item);
+	return read_log(r, &log, item->data, item->len);
 }
 
 static uint32_t error_log_len(const struct reader *r)
@@ -108,7 +114,7 @@ static int read_select(struct reader *r, struct id_feature_value *v, uint8_t sel
 	const struct id_feature *f = v->feature;
 	void *data = select == ID_CURRENT ? v->data : r->ignored;
 	uint32_t len = select == ID_SUPPORTED ? 0 : f->data;
-	int rc = plx_nvme_get_feature(r->c, f->fid, v->nsid, select, f->cdw11, len ? data : NULL,
+	int rc = plx_nvme_get_feature(r->c, f->fid, v->nsid, select, v->cdw11, len ? data : NULL,
 				      len, &v->value[select]);
 
 	if (!rc)
@@ -138,7 +144,7 @@ static int read_feature(struct reader *r, struct id_feature_value *v)
 }
 
 static struct id_feature_value *add_feature(struct id_item *item, const struct id_feature *f,
-					    uint32_t nsid)
+					    uint32_t id)
 {
 	uint32_t n = item->len / (uint32_t)sizeof(struct id_feature_value);
 	struct id_feature_value *v = realloc(item->data, (n + 1) * sizeof(*v));
@@ -149,134 +155,235 @@ static struct id_feature_value *add_feature(struct id_item *item, const struct i
 	item->len += (uint32_t)sizeof(*v);
 	memset(&v[n], 0, sizeof(*v));
 	v[n].feature = f;
-	v[n].nsid = nsid;
+	v[n].cdw11 = f->cdw11;
+	if (f->scope == ID_OF_NS)
+		v[n].nsid = id;
+	else if (f->scope != ID_OF_CTRL)
+		v[n].cdw11 |= id;
 	return &v[n];
+}
+
+static int read_one_feature(struct reader *r, struct id_item *item, const struct id_feature *f)
+{
+	uint32_t id = 0;
+
+	do {
+		struct id_feature_value *v;
+		int rc;
+
+		if (f->scope != ID_OF_CTRL)
+			id = id_next(r, f->scope, id);
+		if (f->scope != ID_OF_CTRL && !id)
+			break;
+		v = add_feature(item, f, id);
+		rc = v ? read_feature(r, v) : -ENOMEM;
+		if (rc)
+			return rc;
+	} while (f->scope != ID_OF_CTRL);
+	return 0;
+}
+
+/* One that has no description: its value is all that can be shown */
+static int read_other_feature(struct reader *r, struct id_item *item)
+{
+	struct id_feature *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->fid = (uint8_t)r->w->fid;
+	f->name = id_feature_name(f->fid);
+	r->dump->feature = f;
+	return read_one_feature(r, item, f);
 }
 
 static int read_features(struct reader *r, struct id_item *item)
 {
+	bool found = r->w->fid < 0;
 	int rc = 0;
 
-	if (tells_effects(r)) {
-		rc = read_log(r, NVME_LOG_LID_FID_SUPPORTED_EFFECTS, NVME_NSID_ALL, &r->features,
-			      sizeof(r->features));
-		r->tells_features = !rc;
+	for (uint32_t i = 0; i < id_feature_count && !rc; i++) {
+		if (r->w->fid >= 0 && r->w->fid != id_features[i].fid)
+			continue;
+		found = true;
+		rc = read_one_feature(r, item, &id_features[i]);
 	}
-	if (rc < 0)
-		return rc;
-	for (uint32_t i = 0; i < id_feature_count; i++) {
-		const struct id_feature *f = &id_features[i];
-		uint32_t nsid = 0;
-
-		do {
-			struct id_feature_value *v;
-
-			if (f->per_ns)
-				nsid = r->nsid ? r->nsid : plx_nvme_ctrlr_next_ns(r->c, nsid);
-			if (f->per_ns && !nsid)
-				break;
-			v = add_feature(item, f, nsid);
-			rc = v ? read_feature(r, v) : -ENOMEM;
-			if (rc)
-				return rc;
-		} while (f->per_ns && !r->nsid);
-	}
-	return 0;
+	return rc || found ? rc : read_other_feature(r, item);
 }
 
 /* ---- items ---- */
 
-static int read_page(struct reader *r, struct id_item *item)
+static int read_registers(struct reader *r, struct id_item *item)
 {
-	uint32_t nsid = NVME_NSID_ALL;
+	uint8_t *at = item->data;
+	uint32_t len =
+		plx_nvme_ctrlr_cap(r->c) & 1ull << 56 ? ID_REGISTER_BYTES : NVME_REG_CRTO + 4;
 
-	switch (item->what) {
-	case ID_CTRL:
-		return plx_nvme_identify(r->c, NVME_IDENTIFY_CNS_CTRL, 0, 0, 0, item->data);
-	case ID_NS:
-		return plx_nvme_identify(r->c, NVME_IDENTIFY_CNS_NS, item->nsid, 0, 0, item->data);
-	case ID_DESCS:
-		return plx_nvme_identify(r->c, NVME_IDENTIFY_CNS_NS_DESC_LIST, item->nsid, 0, 0,
-					 item->data);
-	case ID_REGISTERS:
-		*(struct id_registers *)item->data =
-			(struct id_registers){ .cap = plx_nvme_ctrlr_cap(r->c),
-					       .vs = plx_nvme_ctrlr_vs(r->c) };
-		return 0;
-	default:
-		if (item->what == ID_SMART && r->nsid &&
-		    r->dump->ctrl.lpa & NVME_CTRL_LPA_SMART_PER_NS)
-			nsid = r->nsid;
-		return read_log(r, log_pages[item->what], nsid, item->data, item->len);
+	/* interrupts, queues and so on by dwords; the ones of 64 bits as such */
+	for (uint32_t off = 0; off < len; off += 4) {
+		bool wide = off == NVME_REG_CAP || off == NVME_REG_ASQ || off == NVME_REG_ACQ ||
+			    off == NVME_REG_BPMBL || off == NVME_REG_CMBMSC;
+		uint64_t v;
+		int rc;
+
+		if (off > NVME_REG_CRTO && off < NVME_REG_PMRCAP)
+			off = NVME_REG_PMRCAP;
+		rc = plx_nvme_ctrlr_read_register(r->c, off, wide ? 8 : 4, &v);
+		if (rc)
+			return rc;
+		memcpy(at + off, &v, wide ? 8 : 4);
+		off += wide ? 4 : 0;
 	}
+	return 0;
 }
 
-static int read_item(struct reader *r, enum id_what what, uint32_t nsid)
+static int read_page(struct reader *r, struct id_item *item)
 {
-	struct id_item *item = &r->dump->items[r->dump->nitems++];
+	const struct id_what_info *info = &id_whats[item->what];
+	uint32_t nsid = info->scope == ID_OF_CTRL ? 0 : item->nsid;
 	int rc;
 
-	*item = (struct id_item){ .what = what, .nsid = nsid };
+	switch (item->what) {
+	case ID_REGISTERS:
+		return read_registers(r, item);
+	case ID_PCI:
+		rc = plx_nvme_ctrlr_read_config(r->c, 0, item->data, item->len);
+		return rc == -ENOTSUP ? (int)ID_NO_SUCH : rc;
+	case ID_ZONES:
+		return id_read_zones(r, item);
+	case ID_FDP_STATUS:
+		return id_read_fdp_status(r, item);
+	case ID_RESERVATIONS:
+		return id_read_reservations(r, item);
+	default:
+		break;
+	}
+	if (info->source == ID_LOG)
+		return read_log_item(r, item);
+	rc = plx_nvme_identify(r->c, info->number, nsid, 0, info->csi, item->data);
+	if (!rc && (item->what == ID_NVM_NS || item->what == ID_ZNS_NS)) {
+		struct nvme_id_ns *ns = (void *)r->ignored;
+
+		rc = plx_nvme_identify(r->c, NVME_IDENTIFY_CNS_NS, nsid, 0, 0, ns);
+		item->formats = rc ? 0 : (uint8_t)id_lbaf_count(ns);
+	}
+	return rc;
+}
+
+static struct id_item *add_item(struct id_dump *d, enum id_what what, uint32_t id)
+{
+	uint32_t room = d->room ? 2 * d->room : 64;
+	struct id_item *items = d->items;
+
+	if (d->nitems == d->room) {
+		items = realloc(items, room * sizeof(*items));
+		if (!items)
+			return NULL;
+		d->items = items;
+		d->room = room;
+	}
+	items[d->nitems] = (struct id_item){ .what = what, .nsid = id };
+	return &items[d->nitems++];
+}
+
+static int read_item(struct reader *r, enum id_what what, uint32_t id)
+{
+	struct id_item *item = add_item(r->dump, what, id);
+	int rc;
+
+	if (!item)
+		return -ENOMEM;
 	if (what == ID_FEATURES)
 		return read_features(r, item);
-	item->len = what == ID_ERROR ? error_log_len(r) : id_whats[what].len;
-	item->data = calloc(1, item->len);
-	if (!item->data)
-		return -ENOMEM;
+	item->lid = what == ID_RAW ? (uint8_t)r->w->lid : id_whats[what].number;
+	item->len = what == ID_ERROR ? error_log_len(r)
+		    : what == ID_RAW ? r->w->lid_len
+				     : id_whats[what].len;
+	if (item->len) {
+		item->data = calloc(1, item->len);
+		if (!item->data)
+			return -ENOMEM;
+	}
 	rc = read_page(r, item);
 	if (rc > 0)
 		item->status = (uint16_t)rc;
 	return rc < 0 ? rc : 0;
 }
 
-static int read_all(struct reader *r, uint32_t what)
+/* Does the controller say that it has none of it? */
+static bool lacks(const struct reader *r, const struct id_what_info *info)
 {
-	uint32_t namespaces = 0;
+	const uint8_t *id = (const void *)&r->dump->ctrl;
+
+	if (info->command_sets && !(NVME_CAP_CSS(r->dump->cap) & NVME_CAP_CSS_CSI))
+		return true;
+	if (info->zoned && !id_next(r, ID_OF_ZONED, 0))
+		return true;
+	if (info->cap && !(r->dump->cap & info->cap))
+		return true;
+	return info->has.len && !(id_uint(id + info->has.off, info->has.len) & info->has.mask);
+}
+
+static int read_all(struct reader *r)
+{
 	int rc = 0;
 
-	for (uint32_t n = 0; (n = plx_nvme_ctrlr_next_ns(r->c, n));)
-		namespaces++;
-	r->dump->items = calloc(ID_WHATS * (namespaces + 1ull), sizeof(*r->dump->items));
-	if (!r->dump->items)
-		return -ENOMEM;
 	for (int w = 0; w < ID_WHATS && !rc; w++) {
-		uint32_t nsid = 0;
+		const struct id_what_info *info = &id_whats[w];
+		uint32_t id = 0;
 
-		if (!(what >> w & 1))
+		if (!(r->w->what >> w & 1) || (!r->w->named && lacks(r, info)))
 			continue;
-		if (!id_whats[w].per_ns || r->nsid) {
-			rc = read_item(r, (enum id_what)w, id_whats[w].per_ns ? r->nsid : 0);
-			continue;
-		}
-		while (!rc && (nsid = plx_nvme_ctrlr_next_ns(r->c, nsid)))
-			rc = read_item(r, (enum id_what)w, nsid);
+		if (info->scope == ID_OF_CTRL)
+			rc = read_item(r, (enum id_what)w, 0);
+		else
+			while (!rc && (id = id_next(r, info->scope, id)))
+				rc = read_item(r, (enum id_what)w, id);
 	}
 	return rc;
 }
 
-int id_read(struct plx_nvme_ctrlr *c, uint32_t what, uint32_t nsid, struct id_dump *dump)
+/* What is not there is not asked for: each such question is an error in the controller's log */
+static int learn(struct reader *r)
+{
+	struct plx_nvme_log log = { .lid = NVME_LOG_LID_SUPPORTED_LOG_PAGES,
+				    .nsid = PLX_NVME_LOG_CTRLR };
+	int rc;
+
+	if (!(r->dump->ctrl.lpa & NVME_CTRL_LPA_LI0_LI5_LI12_LI13))
+		return 0;
+	rc = read_log(r, &log, &r->logs, sizeof(r->logs));
+	r->tells_logs = !rc;
+	if (rc < 0 || !(r->w->what & ID_BIT(ID_FEATURES)))
+		return rc < 0 ? rc : 0;
+	log.lid = NVME_LOG_LID_FID_SUPPORTED_EFFECTS;
+	rc = read_log(r, &log, &r->features, sizeof(r->features));
+	r->tells_features = !rc;
+	return rc < 0 ? rc : 0;
+}
+
+int id_read(struct plx_nvme_ctrlr *c, const struct id_wanted *wanted, struct id_dump *dump)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 	const struct plx_nvme_trid *trid = plx_nvme_ctrlr_trid(c);
-	int rc = 0;
+	int rc;
 
+	memset(dump, 0, sizeof(*dump));
 	if (!r)
 		return -ENOMEM;
-	memset(dump, 0, sizeof(*dump));
 	snprintf(dump->name, sizeof(dump->name), "%s", trid->traddr);
 	dump->cap = plx_nvme_ctrlr_cap(c);
 	dump->ctrl = *plx_nvme_ctrlr_data(c);
+	dump->named = wanted->named;
 	r->c = c;
+	r->w = wanted;
 	r->dump = dump;
-	r->nsid = nsid;
-	/* what is not there is not asked for: each such question is an error in its log */
-	if (tells_effects(r)) {
-		rc = read_log(r, NVME_LOG_LID_SUPPORTED_LOG_PAGES, NVME_NSID_ALL, &r->logs,
-			      sizeof(r->logs));
-		r->tells_logs = !rc;
-	}
-	if (rc >= 0)
-		rc = read_all(r, what);
+	rc = learn(r);
+	if (!rc)
+		rc = id_learn_scopes(r);
+	if (!rc)
+		rc = read_all(r);
+	if (r->qp)
+		plx_nvme_qpair_destroy(r->qp);
 	free(r);
 	return rc;
 }
@@ -286,5 +393,6 @@ void id_dump_free(struct id_dump *dump)
 	for (uint32_t i = 0; i < dump->nitems; i++)
 		free(dump->items[i].data);
 	free(dump->items);
+	free(dump->feature);
 	memset(dump, 0, sizeof(*dump));
 }

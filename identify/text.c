@@ -2,8 +2,9 @@
 /*
  * identify/text.c - what was read, for people
  */
-#include "identify/identify.h"
+#include "identify/out.h"
 #include "core/text.h"
+#include <pollux/nvme_log.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -21,99 +22,8 @@ void id_line(FILE *f, const char *name, const char *label, const char *value)
 	fprintf(f, *value ? " %s\n" : "\n", value);
 }
 
-static void title(FILE *f, const char *text)
-{
-	fprintf(f, "\n  %s\n", text);
-}
-
-static void say_bit_field(const struct id_context *x, const struct id_bits *b, uint64_t v,
-			  char *out)
-{
-	uint32_t known = 0;
-
-	while (b->words && b->words[known])
-		known++;
-	if (b->say)
-		b->say(x, v, out);
-	else if (b->words)
-		snprintf(out, ID_WORDS, "%s", v < known ? b->words[v] : "reserved");
-	else if (b->width == 1)
-		snprintf(out, ID_WORDS, "%s", v ? "yes" : "no");
-	else
-		snprintf(out, ID_WORDS, "%lu", v);
-}
-
-static void bit_fields(FILE *f, const struct id_context *x, const struct id_bits *b, uint64_t v)
-{
-	for (; b && b->width; b++) {
-		char words[ID_WORDS];
-
-		say_bit_field(x, b, v >> b->lo & ((1ull << b->width) - 1), words);
-		id_line(f, "", b->label, words);
-	}
-}
-
-static void say_uint(const struct id_context *x, const struct id_field *fd, uint64_t v, char *out)
-{
-	if (fd->say)
-		fd->say(x, v, out);
-	else
-		snprintf(out, ID_WORDS, fd->bits ? "0x%lx" : "%lu", v);
-}
-
-static void say_128(const struct id_context *x, const struct id_field *fd, const uint8_t *at,
-		    char *out)
-{
-	char digits[40];
-
-	/* more than 64 bits: the number alone */
-	if (fd->say && !id_uint(at + 8, 8))
-		fd->say(x, id_uint(at, 8), out);
-	else
-		snprintf(out, ID_WORDS, "%s", id_text128(at, digits));
-}
-
-static void field(FILE *f, const struct id_context *x, const struct id_field *fd,
-		  const uint8_t *page)
-{
-	char words[ID_WORDS > 257 ? ID_WORDS : 257]; /* SUBNQN has 256 bytes */
-	const uint8_t *at = page + fd->off;
-
-	switch (fd->kind) {
-	case ID_GROUP:
-		title(f, fd->label);
-		return;
-	case ID_UINT:
-		if (fd->hide_zero && !id_uint(at, fd->len))
-			return;
-		say_uint(x, fd, id_uint(at, fd->len), words);
-		break;
-	case ID_UINT128:
-		say_128(x, fd, at, words);
-		break;
-	case ID_ASCII:
-		id_ascii(at, fd->len, words);
-		break;
-	case ID_HEX:
-		id_hex(at, fd->len, words);
-		break;
-	case ID_UUID:
-		id_uuid(at, words);
-		break;
-	}
-	id_line(f, x->names ? fd->json : NULL, fd->label, words);
-	if (fd->bits && !(fd->plain_zero && !id_uint(at, fd->len)))
-		bit_fields(f, x, fd->bits, id_uint(at, fd->len));
-}
-
-static void table(FILE *f, const struct id_context *x, const struct id_table *t, const void *page)
-{
-	for (uint32_t i = 0; i < t->n; i++)
-		field(f, x, &t->fields[i], page);
-}
-
 /* As hexdump -C has it: the same line again is a '*' */
-static void hex_dump(FILE *f, const uint8_t *data, uint32_t len)
+void id_hex_dump(FILE *f, const uint8_t *data, uint32_t len)
 {
 	bool starred = false;
 
@@ -184,23 +94,12 @@ static void power_state(FILE *f, const struct nvme_id_psd *p, uint32_t number)
 static void ctrl(FILE *f, const struct id_context *x, const struct nvme_id_ctrl *id)
 {
 	struct id_context own = { .cap = x->cap, .names = true };
+	struct id_out o = { .f = f, .x = &own };
 
-	table(f, &own, &id_ctrl_table, id);
-	title(f, "Power states");
+	out_table(&o, &id_ctrl_table, id, sizeof(*id));
+	out_title(&o, "Power states");
 	for (uint32_t i = 0; i <= id->npss && i < PLX_ARRAY_SIZE(id->psd); i++)
 		power_state(f, &id->psd[i], i);
-}
-
-static void registers(FILE *f, const struct id_context *x, const struct id_registers *r)
-{
-	char words[ID_WORDS];
-
-	fputc('\n', f);
-	say_hex(x, r->cap, words);
-	id_line(f, "cap", "Capabilities", words);
-	bit_fields(f, x, id_cap_bits, r->cap);
-	say_version(x, r->vs, words);
-	id_line(f, "vs", "Version", words);
 }
 
 /* ---- namespaces ---- */
@@ -229,9 +128,10 @@ static void ns(FILE *f, const struct id_context *x, const struct nvme_id_ns *id)
 				  .block = ds >= 9 && ds < 32 ? 1u << ds : 0,
 				  .nsfeat = id->nsfeat,
 				  .names = true };
+	struct id_out o = { .f = f, .x = &own };
 
-	table(f, &own, &id_ns_table, id);
-	title(f, "LBA formats");
+	out_table(&o, &id_ns_table, id, sizeof(*id));
+	out_title(&o, "LBA formats");
 	for (uint32_t i = 0; i < n; i++)
 		lba_format(f, &id->lbaf[i], i, i == used);
 }
@@ -275,25 +175,15 @@ static void descriptors(FILE *f, const struct id_item *item)
 static void errors(FILE *f, const struct id_context *x, const struct id_item *item)
 {
 	const struct nvme_error_log_page *e = item->data;
+	struct id_out o = { .f = f, .x = x };
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < item->len / sizeof(*e); i++) {
-		char words[ID_WORDS];
-
 		if (!e[i].error_count)
 			continue;
 		n++;
 		fputc('\n', f);
-		for (uint32_t k = 0; k < id_error_table.n; k++) {
-			const struct id_field *fd = &id_error_table.fields[k];
-
-			if (fd->off != offsetof(struct nvme_error_log_page, status_field)) {
-				field(f, x, fd, (const uint8_t *)&e[i]);
-				continue;
-			}
-			say_status(x, e[i].status_field >> 1, words);
-			id_line(f, NULL, fd->label, words);
-		}
+		out_table(&o, &id_error_table, &e[i], sizeof(*e));
 	}
 	if (!n)
 		fprintf(f, "  no errors, room for %zu\n", item->len / sizeof(*e));
@@ -320,7 +210,7 @@ static void firmware(FILE *f, const struct nvme_firmware_slot *log)
 static void command_list(FILE *f, const char *what, const __le32 *effects,
 			 const char *(*name)(uint8_t))
 {
-	title(f, what);
+	fprintf(f, "\n  %s\n", what);
 	for (uint32_t opc = 0; opc < 256; opc++) {
 		char code[16], text[512] = "";
 		int n = 0;
@@ -350,6 +240,13 @@ static void changed_ns(FILE *f, const struct nvme_ns_list *log)
 			fprintf(f, "  namespace %u\n", log->ns[i]);
 }
 
+static const char *log_name(uint8_t lid)
+{
+	const char *name = plx_nvme_log_name(lid);
+
+	return name ? name : lid >= 0xc0 ? "the vendor's" : "Unknown";
+}
+
 static void supported_logs(FILE *f, const struct nvme_supported_log_pages *log)
 {
 	for (uint32_t lid = 0; lid < PLX_ARRAY_SIZE(log->lid_support); lid++) {
@@ -358,7 +255,7 @@ static void supported_logs(FILE *f, const struct nvme_supported_log_pages *log)
 		if (!(log->lid_support[lid] & 1))
 			continue;
 		snprintf(code, sizeof(code), "0x%02x", lid);
-		id_line(f, code, id_log_name((uint8_t)lid),
+		id_line(f, code, log_name((uint8_t)lid),
 			log->lid_support[lid] & 2 ? "offset can be an index" : "");
 	}
 }
@@ -391,6 +288,7 @@ static void features(FILE *f, const struct id_context *x, const struct id_item *
 {
 	const struct id_feature_value *v = item->data;
 	uint32_t n = item->len / sizeof(*v);
+	struct id_out o = { .f = f, .x = x };
 	bool missing = false;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -409,15 +307,15 @@ static void features(FILE *f, const struct id_context *x, const struct id_item *
 		say_feature(&v[i], words, sizeof(words));
 		fputc('\n', f);
 		id_line(f, code, label, words);
-		bit_fields(f, x, v[i].feature->bits, v[i].value[ID_CURRENT]);
+		out_bits(&o, v[i].feature->bits, v[i].value[ID_CURRENT]);
 		if (v[i].feature->say_data)
 			v[i].feature->say_data(f, v[i].data);
 		if (hex && v[i].data_len)
-			hex_dump(f, v[i].data, v[i].data_len);
+			id_hex_dump(f, v[i].data, v[i].data_len);
 	}
 	if (!missing)
 		return;
-	title(f, "Not supported");
+	fputs("\n  Not supported\n", f);
 	for (uint32_t i = 0; i < n; i++) {
 		char code[16];
 
@@ -431,24 +329,22 @@ static void features(FILE *f, const struct id_context *x, const struct id_item *
 
 /* ---- all ---- */
 
-static void print_page(FILE *f, const struct id_context *x, const struct id_item *item, bool hex)
+/* Return: whether there is a page to dump behind it */
+static bool print_page(FILE *f, const struct id_context *x, const struct id_dump *dump,
+		       const struct id_item *item, bool hex)
 {
+	const struct nvme_cmd_effects_log *log = item->data;
+	struct id_out o = { .f = f, .x = x, .device = dump->name };
+
 	switch (item->what) {
 	case ID_CTRL:
 		ctrl(f, x, item->data);
 		break;
-	case ID_REGISTERS:
-		registers(f, x, item->data);
-		return; /* no page to dump */
 	case ID_NS:
 		ns(f, x, item->data);
 		break;
 	case ID_DESCS:
 		descriptors(f, item);
-		break;
-	case ID_SMART:
-		fputc('\n', f);
-		table(f, x, &id_smart_table, item->data);
 		break;
 	case ID_ERROR:
 		errors(f, x, item);
@@ -456,13 +352,11 @@ static void print_page(FILE *f, const struct id_context *x, const struct id_item
 	case ID_FW:
 		firmware(f, item->data);
 		break;
-	case ID_EFFECTS: {
-		const struct nvme_cmd_effects_log *log = item->data;
-
+	case ID_EFFECTS:
+	case ID_ZNS_EFFECTS:
 		command_list(f, "Admin commands", log->acs, id_admin_name);
 		command_list(f, "I/O commands", log->iocs, id_io_name);
 		break;
-	}
 	case ID_CHANGED_NS:
 		changed_ns(f, item->data);
 		break;
@@ -471,34 +365,51 @@ static void print_page(FILE *f, const struct id_context *x, const struct id_item
 		break;
 	case ID_FEATURES:
 		features(f, x, item, hex);
-		return; /* each with its own */
-	case ID_WHATS:
-		return;
+		return false; /* each with its own */
+	default:
+		out_layout(&o, NULL, id_whats[item->what].layout, item, NULL);
 	}
-	if (hex)
-		hex_dump(f, item->data, item->len);
+	return item->what != ID_REGISTERS;
+}
+
+static void print_title(FILE *f, const struct id_dump *dump, const struct id_item *item)
+{
+	const struct id_what_info *info = &id_whats[item->what];
+
+	fputs(info->title, f);
+	if (item->what == ID_CTRL)
+		fprintf(f, " %s", dump->name);
+	else if (item->what == ID_RAW)
+		fprintf(f, " 0x%02x, %s", item->lid, log_name(item->lid));
+	else if (item->what == ID_NS)
+		fprintf(f, " %u", item->nsid);
+	else if (item->nsid)
+		fprintf(f, ", %s %u", id_scopes[info->scope].name, item->nsid);
+	fputc('\n', f);
 }
 
 void id_print_text(FILE *f, const struct id_dump *dump, bool hex)
 {
 	const struct id_context x = { .cap = dump->cap };
+	bool more = false;
 
 	for (uint32_t i = 0; i < dump->nitems; i++) {
 		const struct id_item *item = &dump->items[i];
 		char status[96];
 
-		fprintf(f, "%s%s", i ? "\n" : "", id_whats[item->what].title);
-		if (item->what == ID_CTRL)
-			fprintf(f, " %s", dump->name);
-		if (item->nsid)
-			fprintf(f, item->what == ID_NS ? " %u" : ", namespace %u", item->nsid);
-		fputc('\n', f);
-		if (!item->status)
-			print_page(f, &x, item, hex);
-		else if (id_not_supported(item->status))
-			fprintf(f, "  not supported\n");
-		else
-			fprintf(f, "  cannot be read: %s\n",
+		if (id_skipped(dump, item))
+			continue;
+		fputs(more ? "\n" : "", f);
+		more = true;
+		print_title(f, dump, item);
+		if (item->err)
+			fprintf(f, "  cannot be read: its length is wrong, or it keeps changing\n");
+		else if (item->status)
+			fprintf(f,
+				id_not_supported(item->status) ? "  not supported\n"
+							       : "  cannot be read: %s\n",
 				plx_nvme_status_text(item->status, status, sizeof(status)));
+		else if (print_page(f, &x, dump, item, hex) && (hex || item->what == ID_RAW))
+			id_hex_dump(f, item->data, item->len);
 	}
 }

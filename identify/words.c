@@ -58,6 +58,16 @@ char *id_hex(const void *data, uint32_t len, char *out)
 	return out;
 }
 
+char *id_revision(const void *data, char *out)
+{
+	const uint8_t *b = data;
+	int n = sprintf(out, "%lu (", id_uint(data, 8));
+
+	for (int i = 0; i < 8; i++)
+		out[n++] = b[i] > ' ' && b[i] <= '~' ? (char)b[i] : '.';
+	return strcpy(out + n, ")") - n;
+}
+
 char *id_uuid(const void *data, char *out)
 {
 	const uint8_t *b = data;
@@ -321,14 +331,6 @@ void say_own_atomic(const struct id_context *x, uint64_t v, char *out)
 		say_blocks_plus_one(x, v, out);
 	else
 		words(out, "%lu (the controller's holds)", v);
-}
-
-void say_preferred(const struct id_context *x, uint64_t v, char *out)
-{
-	if (x->nsfeat & NVME_NS_FEAT_IO_OPT)
-		say_blocks_plus_one(x, v, out);
-	else
-		words(out, "%lu (not reported)", v);
 }
 
 void say_data_units(const struct id_context *x, uint64_t v, char *out)

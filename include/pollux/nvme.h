@@ -153,6 +153,15 @@ const struct plx_nvme_trid *plx_nvme_ctrlr_trid(const struct plx_nvme_ctrlr *c);
 const struct nvme_id_ctrl *plx_nvme_ctrlr_data(const struct plx_nvme_ctrlr *c);
 uint64_t plx_nvme_ctrlr_cap(const struct plx_nvme_ctrlr *c);
 uint32_t plx_nvme_ctrlr_vs(const struct plx_nvme_ctrlr *c);
+/** plx_nvme_ctrlr_read_register - a controller register (NVMe Base Specification 2.0c §3.1.3);
+ *  set-up
+ * @offset: bytes, below 1000h, a multiple of @size; @size: 4 or 8 bytes
+ * Return: 0 with *@value; -EINVAL; -ENXIO when the controller is gone, which reads as all ones. */
+int plx_nvme_ctrlr_read_register(struct plx_nvme_ctrlr *c, uint32_t offset, unsigned size,
+				 uint64_t *value);
+/** plx_nvme_ctrlr_read_config - @len bytes of PCI configuration space at @offset; set-up
+ * Return: 0; -EINVAL beyond 4096 bytes; -ENOTSUP where the transport has none; as the backend. */
+int plx_nvme_ctrlr_read_config(struct plx_nvme_ctrlr *c, uint32_t offset, void *buf, unsigned len);
 /* one command, after MDTS and opts */
 uint32_t plx_nvme_ctrlr_max_io_bytes(const struct plx_nvme_ctrlr *c);
 uint32_t plx_nvme_ctrlr_max_queue_size(const struct plx_nvme_ctrlr *c); /* entries */

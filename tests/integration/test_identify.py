@@ -5,14 +5,13 @@
 The judge of the JSON is nvme-cli itself where it is installed (version 2.3 of Debian 12): nvme_replay.c makes it
 read the same pages that plx-identify printed. The lists of names below are those that nvme-cli 2.3 prints.
 """
-import difflib
 import json
 import os
 import random
 import re
 import shlex
-import shutil
 
+import nvme_cli
 import plx
 
 # nvme id-ctrl -o json
@@ -44,10 +43,11 @@ NVME_CLI = {  # WHAT: its command, and the file that nvme_replay.c answers it fr
     "effects": (["effects-log", "--csi=0"], "log-5"),
     "changed-ns": (["changed-ns-list-log"], "log-4"),
 }
-KEYS = {
-    "ctrl": "id-ctrl", "registers": "show-regs", "ns": "id-ns", "descs": "ns-descs", "smart": "smart-log",
-    "error": "error-log", "fw": "fw-log", "effects": "effects-log", "changed-ns": "changed-ns-list-log",
-    "supported-logs": "supported-log-pages", "features": "get-feature",
+KEYS = {  # what the virtual controller has, in order
+    "ctrl": "id-ctrl", "registers": "show-regs", "nvm-ctrl": "nvm-id-ctrl", "active-ns": "list-ns", "ns": "id-ns",
+    "descs": "ns-descs", "nvm-ns": "nvm-id-ns", "independent-ns": "cmdset-ind-id-ns", "supported-logs": "supported-log-pages",
+    "smart": "smart-log", "error": "error-log", "fw": "fw-log", "changed-ns": "changed-ns-list-log", "effects": "effects-log",
+    "feature-effects": "fid-support-effects-log", "mi-effects": "mi-cmd-support-effects-log", "features": "get-feature",
 }
 SMALL = "size=16M"
 PI = "namespaces=3,block=4096,md=8,pi=1,size=16M"
@@ -80,46 +80,17 @@ def same_names(got, wanted, what):
 
 # ---- nvme-cli as the judge ----
 
-def replay():
-    """the preload library, made once"""
-    library = os.path.join(scratch.name, "nvme_replay.so")
-    if not os.path.exists(library):
-        if not shutil.which("nvme", path=os.environ["PATH"] + ":/usr/sbin"):
-            plx.skip("nvme-cli is not installed")
-        source = plx.SOURCE / "tests/integration/nvme_replay.c"
-        cc = shlex.split(os.environ.get("CC", "cc"))
-        plx.run("/usr/bin/env", *cc, "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, source).ok()
-    return library
-
-
-def nvme_cli(what, page, elpe=None):
+def nvme(what, page, elpe=None):
     """what nvme-cli prints as JSON for the bytes `page`"""
     command, name = NVME_CLI[what]
-    library = replay()
-    with plx.scratch() as folder:
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(page)
-        if elpe is not None:  # the error log is read as long as the controller says
-            with open(os.path.join(folder, "id-1-0"), "wb") as file:
-                file.write(bytes(262) + bytes([elpe]) + bytes(4096 - 263))
-        result = plx.run(shutil.which("nvme", path=os.environ["PATH"] + ":/usr/sbin"), command[0], "/dev/nvme0",
-                         *command[1:], "-o", "json", env={"LD_PRELOAD": library, "NVME_REPLAY": folder})
-    return result.ok().json()
-
-
-def tidied(value):
-    """nvme-cli's value as plx-identify should have it: 32 bits are not negative, strings are not padded"""
-    if isinstance(value, dict):
-        return {k: tidied(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [tidied(v) for v in value]
-    if isinstance(value, int) and value < 0:
-        return value + (1 << 32)
-    return value.rstrip(" ") if isinstance(value, str) else value
+    files = {name: page}
+    if elpe is not None:  # the error log is read as long as the controller says
+        files["id-1-0"] = bytes(262) + bytes([elpe]) + bytes(4096 - 263)
+    return nvme_cli.run([command[0], "/dev/nvme0", *command[1:]], files).ok().json()
 
 
 def same_as_nvme_cli(ours, theirs, what):
-    theirs = tidied(theirs)
+    theirs = nvme_cli.tidied(theirs)
     if what == "effects":  # names that nvme-cli 2.3 does not know yet
         for mine, other in zip(ours, theirs):
             for kind in ("admin_cmd_set", "io_cmd_set"):
@@ -129,10 +100,7 @@ def same_as_nvme_cli(ours, theirs, what):
                         names[k.split(" ")[0]] = names.pop(k)
     if what == "error":
         plx.equal(len(ours["errors"]), len(theirs["errors"]), "error log entries")
-    texts = [json.dumps(j, indent=1).split("\n") for j in (theirs, ours)]
-    if texts[0] != texts[1]:  # the difference takes its time
-        plx.check(False, f"{what} as JSON, nvme-cli's and ours:\n"
-                  + "\n".join(difflib.unified_diff(*texts, lineterm="", n=1)))
+    nvme_cli.same(ours, theirs, what)
 
 
 def printed_pages(text):
@@ -174,7 +142,7 @@ def check_what(what, virtual):
     ours = shown("-n", "1", what, virtual=virtual)
     if what in ("fw", "changed-ns"):  # the name of the device
         ours = json.loads(json.dumps(ours).replace('"virtual"', '"nvme0"'))
-    theirs = nvme_cli(what, page, elpe=len(page) // 64 - 1 if what == "error" else None)
+    theirs = nvme(what, page, elpe=len(page) // 64 - 1 if what == "error" else None)
     same_as_nvme_cli(ours, theirs, what)
 
 
@@ -223,7 +191,7 @@ def test_json_of_random_pages_is_what_nvme_cli_prints():
             with open(path, "wb") as file:
                 file.write(page)
             ours = page_printed(what, "json", path).json()
-            theirs = nvme_cli(what, page, elpe=len(page) // 64 - 1 if what == "error" else None)
+            theirs = nvme(what, page, elpe=len(page) // 64 - 1 if what == "error" else None)
             same_as_nvme_cli(ours, theirs, what)
 
 
@@ -366,6 +334,14 @@ def test_command_lines_that_make_no_sense_are_refused_in_one_line():
                        (["-s", "some"], "'some'"),
                        (["-T", "nobody"], "'nobody'"),
                        (["-x", "--json"], "--json"),
+                       (["--log", "300"], "'300'"),
+                       (["--log", "nonsense"], "'nonsense'"),
+                       (["--log-len", "4", "ctrl"], "--log"),
+                       (["--log-len", "3", "--log", "0xca"], "multiple of 4"),
+                       (["--feature", "0"], "'0'"),
+                       (["-o", "x"], "one page"),
+                       (["-o", "x", "--json", "ctrl"], "--json"),
+                       (["-o", "x", "features"], "features"),
                        (["--json=x"], "no value"),
                        (["--virtual", "colour=red"], "colour=red"),
                        (["--virtual", "size=1M", "-r", "trtype:PCIe traddr:0000:01:00.0"], "--virtual"),
@@ -395,13 +371,47 @@ def test_documented_commands_run():
         result = plx.run("/bin/sh", "-c", command, env={"PATH": path})
         # a device that is not here: understood, and not found
         plx.equal(result.code, 1 if " -r " in command else 0, "exit code", result)
-        plx.check(result.out or " -r " in command, "nothing was shown", result)
+        plx.check(result.out or " -r " in command or " -o " in command, "nothing was shown", result)
 
 
 def test_closed_streams_take_no_harm():
     for closed, code in ((">&-", 1), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 1)):
         result = plx.run("/bin/sh", "-c", f'exec "$0" --virtual {SMALL} {closed}', plx.program("plx-identify"))
         plx.equal(result.code, code, f"exit code with {closed}", result)
+
+
+def test_a_page_goes_into_a_file_as_it_is():
+    path = os.path.join(scratch.name, "out")
+    for args in (["ctrl"], ["--log", "2"], ["--log", "smart"]):
+        result = identify("--virtual", SMALL, *args, "-o", path).ok()
+        plx.equal(result.out, "", "standard output", result)
+        with open(path, "rb") as file:
+            page = file.read()
+        plx.equal(len(page), 4096 if args == ["ctrl"] else 512, f"bytes of {args}")
+    identify("--virtual", SMALL, "ctrl", "-o", path).ok()
+    with open(path, "rb") as file:
+        plx.equal(file.read()[24:40].decode(), "pollux virtual c", "model")
+    identify("--virtual", SMALL, "-x", "ctrl", "-o", path).ok()
+    with open(path, encoding="ascii") as file:
+        plx.equal(printed_pages(file.read())[0][24:40].decode(), "pollux virtual c", "model in hexadecimal")
+    identify("--virtual", SMALL, "ctrl", "-o", os.path.join(scratch.name, "no", "where")).fails(1, says="cannot be written")
+
+
+def test_what_is_named_and_not_there_is_an_error_and_is_left_out_of_everything():
+    everything = shown()
+    plx.check("sanitize-log" not in everything and "resv-report" not in everything, "what is not there is shown")
+    for what in ("sanitize", "zones", "fdp-stats", "primary", "--zones"):
+        result = identify("--virtual", SMALL, what)
+        result.fails(1, says="not supported")
+    result = identify("--virtual", SMALL, "--json", "sanitize")
+    plx.equal((result.code, result.json()), (1, None), "exit code and JSON")
+    identify("--virtual", SMALL, "--log", "0xca").fails(1, says="not supported")
+
+
+def test_one_feature_can_be_chosen():
+    features = shown("--feature", "4")
+    plx.equal([f["cdw11"] for f in features], [0, 1 << 20], "both thresholds")
+    identify("--virtual", SMALL, "--feature", "0xc5").fails(1, says="not supported")
 
 
 def test_help_lists_parts_and_keys():

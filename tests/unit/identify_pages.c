@@ -34,7 +34,9 @@ static void *load(const char *path, uint32_t least, uint32_t *len)
 int main(int argc, char **argv)
 {
 	struct id_dump dump = { .name = "nvme0", .nitems = 1 };
-	struct id_item item = { .what = argc == 4 ? what_of(argv[1]) : ID_WHATS, .nsid = 1 };
+	struct id_item item = { .what = argc == 4 ? what_of(argv[1]) : ID_WHATS,
+				.nsid = 1,
+				.formats = 3 };
 
 	if (item.what == ID_WHATS || item.what == ID_FEATURES)
 		return 2;
@@ -43,7 +45,7 @@ int main(int argc, char **argv)
 		return 2;
 	dump.items = &item;
 	if (!strcmp(argv[2], "json"))
-		id_print_json(stdout, &dump, 1u << item.what, true);
+		id_print_json(stdout, &dump, true);
 	else
 		id_print_text(stdout, &dump, true);
 	free(item.data);

@@ -16,6 +16,15 @@ static const struct id_item *find(const struct id_dump *d, enum id_what what)
 	return NULL;
 }
 
+static int read_of(struct plx_nvme_ctrlr *c, uint64_t what, uint32_t nsid, struct id_dump *d)
+{
+	const struct id_wanted w = {
+		.what = what, .nsid = nsid, .named = what != ID_ALL, .fid = -1
+	};
+
+	return id_read(c, &w, d);
+}
+
 static unsigned asked(uint8_t opc, uint8_t low)
 {
 	unsigned n = 0;
@@ -33,7 +42,7 @@ Test(identify, a_log_page_that_is_refused_leaves_the_others_readable)
 	struct id_dump d;
 
 	fake.refuse = FAKE_ADMIN(nvme_admin_get_log_page, NVME_LOG_LID_FW_SLOT);
-	cr_assert_eq(id_read(c, 1u << ID_SMART | 1u << ID_FW | 1u << ID_NS, 0, &d), 0);
+	cr_assert_eq(read_of(c, ID_BIT(ID_SMART) | ID_BIT(ID_FW) | ID_BIT(ID_NS), 0, &d), 0);
 
 	cr_assert_eq(d.nitems, 3);
 	cr_assert(id_not_supported(find(&d, ID_FW)->status));
@@ -50,12 +59,12 @@ Test(identify, each_active_namespace_is_read_and_only_the_chosen_one_when_there_
 
 	fake.ns[3] = fake.ns[1];
 	c = connect_fake();
-	cr_assert_eq(id_read(c, 1u << ID_NS, 0, &d), 0);
+	cr_assert_eq(read_of(c, ID_BIT(ID_NS), 0, &d), 0);
 	cr_assert_eq(d.nitems, 2);
 	cr_assert_eq(d.items[0].nsid, 1);
 	cr_assert_eq(d.items[1].nsid, 3);
 	id_dump_free(&d);
-	cr_assert_eq(id_read(c, 1u << ID_NS, 3, &d), 0);
+	cr_assert_eq(read_of(c, ID_BIT(ID_NS), 3, &d), 0);
 	cr_assert_eq(d.nitems, 1);
 	cr_assert_eq(d.items[0].nsid, 3);
 	id_dump_free(&d);
@@ -71,7 +80,7 @@ Test(identify, without_extended_data_the_error_log_is_cut_to_what_one_command_ca
 	fake.id.mdts = 1; /* 8 KiB */
 	fake.id.lpa = 0;
 	c = connect_fake();
-	cr_assert_eq(id_read(c, 1u << ID_ERROR, 0, &d), 0);
+	cr_assert_eq(read_of(c, ID_BIT(ID_ERROR), 0, &d), 0);
 	cr_assert_eq(d.items[0].status, 0);
 	cr_assert_eq(d.items[0].len, 8192);
 	id_dump_free(&d);
@@ -87,7 +96,7 @@ Test(identify, with_extended_data_the_whole_error_log_is_read)
 	fake.id.mdts = 1;
 	fake.id.lpa = NVME_CTRL_LPA_EXTENDED;
 	c = connect_fake();
-	cr_assert_eq(id_read(c, 1u << ID_ERROR, 0, &d), 0);
+	cr_assert_eq(read_of(c, ID_BIT(ID_ERROR), 0, &d), 0);
 	cr_assert_eq(d.items[0].len, 256 * 64);
 	/* the fake's pages are their own offset: the last command asked for the second half */
 	cr_assert_eq(*((uint32_t *)d.items[0].data + 2048), 8192);
@@ -103,7 +112,7 @@ Test(identify, default_and_saved_values_are_asked_for_only_where_the_controller_
 	fake.id.oncs = 0;
 	c = connect_fake();
 	fake.admin_cmds = 0;
-	cr_assert_eq(id_read(c, 1u << ID_FEATURES, 0, &d), 0);
+	cr_assert_eq(read_of(c, ID_BIT(ID_FEATURES), 0, &d), 0);
 	cr_assert_eq(asked(nvme_admin_get_features, NVME_FEAT_FID_ARBITRATION), 1);
 	cr_assert_eq(((struct id_feature_value *)d.items[0].data)->known, 1 << ID_CURRENT);
 	cr_assert_eq(((struct id_feature_value *)d.items[0].data)->value[ID_CURRENT], 0x1234);
@@ -121,7 +130,7 @@ Test(identify, features_that_the_controller_says_it_lacks_are_not_asked_for)
 	fake.refuse = FAKE_ADMIN(nvme_admin_get_log_page, NVME_LOG_LID_SUPPORTED_LOG_PAGES);
 	c = connect_fake();
 	fake.admin_cmds = 0;
-	cr_assert_eq(id_read(c, 1u << ID_FEATURES, 0, &d), 0);
+	cr_assert_eq(read_of(c, ID_BIT(ID_FEATURES), 0, &d), 0);
 	cr_assert_eq(asked(nvme_admin_get_log_page, NVME_LOG_LID_FID_SUPPORTED_EFFECTS), 1);
 	cr_assert_eq(asked(nvme_admin_get_features, NVME_FEAT_FID_ARBITRATION), 0);
 	cr_assert(id_not_supported(((struct id_feature_value *)d.items[0].data)->status));
@@ -135,7 +144,7 @@ Test(identify, a_controller_that_goes_away_is_an_error)
 	struct id_dump d;
 
 	fake.gone = true;
-	cr_assert_lt(id_read(c, ID_ALL, 0, &d), 0);
+	cr_assert_lt(read_of(c, ID_ALL, 0, &d), 0);
 	id_dump_free(&d);
 	plx_nvme_disconnect(c);
 }
