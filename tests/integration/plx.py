@@ -23,6 +23,9 @@ Each function test_* is a case, named for the behaviour it wants, and reported a
 exception fails it, plx.skip("why") skips it. Run one file, or some cases of it, by hand with
 PLX_BUILD=build tests/integration/test_thing.py [CASE...]; without PLX_BUILD that is build/ in the checkout.
 
+A case that takes long and goes no way that others do not go too is marked with @plx.long: with $PLX_SHORT, as
+`ci/test` has it for the sanitizers' part, it is left out. A file needs one case without the mark.
+
 Programs are found by name in the build directory. Every wait has a deadline; $PLX_TIMEOUT_MULTIPLIER
 stretches them all for slow builds (sanitizers, valgrind). No thresholds on time or speed in tests.
 Standard library only, for /usr/bin/python3 of Debian 12.
@@ -32,6 +35,7 @@ import json as json_module
 import os
 import pathlib
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -51,6 +55,12 @@ class Skip(Exception):
 
 def skip(reason):
     raise Skip(reason)
+
+
+def long(case):
+    """decorator: left out of short runs"""
+    case.long = True
+    return case
 
 
 def scratch():
@@ -172,11 +182,14 @@ class Running:
 
     def wait(self, timeout=30):
         """waits for its end; returns a Result, timed_out and killed when that does not come"""
-        try:
-            self.process.wait(timeout * PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return self.result(True)
+        if self.process.poll() is None:
+            end = os.pidfd_open(self.process.pid)  # Popen.wait(timeout) looks but every 50 ms
+            ended = select.select([end], [], [], timeout * PATIENCE)[0]
+            os.close(end)
+            if not ended:
+                self.kill()
+                return self.result(True)
+            self.process.wait()
         return self.result()
 
     def kill(self):
@@ -210,10 +223,14 @@ def main():
     if unknown:
         sys.exit(f"no case {unknown[0]!r} here: there are {', '.join(cases)}")
     chosen = sys.argv[1:] or list(cases)
+    if not sys.argv[1:] and os.environ.get("PLX_SHORT"):
+        chosen = [n for n, f in cases.items() if not getattr(f, "long", False)]
+        if not chosen:
+            sys.exit("all cases are marked @plx.long: one has to run each time")
     failed = False
     print(f"1..{len(chosen)}", flush=True)
     for number, name in enumerate(chosen, 1):
-        line, trouble = f"ok {number} - {name}", ""
+        line, trouble, begin = f"ok {number} - {name}", "", time.monotonic()
         try:
             cases[name]()
         except Skip as reason:
@@ -226,5 +243,6 @@ def main():
         if trouble:
             line, failed = f"not {line}", True
         print(line)
+        print(f"# {time.monotonic() - begin:.1f} s")
         print("".join(f"# {s}\n" for s in trouble.split("\n") if trouble), end="", flush=True)
     sys.exit(failed)

@@ -78,7 +78,7 @@ def perf(traddr, *more):
 
 def kill_perf(target, traddr):
     with plx.start(*perf(traddr, "-t", 60)) as client:
-        client.wait_busy(0.5)
+        client.wait_busy(0.3)
         client.kill()
     plx.check(target.running.process.poll() is None, "plx-tgt died with its client", target.running.result())
 
@@ -87,7 +87,7 @@ def kill_target(directory, traddr):
     with tgt.start("-m", "0x1", directory=directory) as target:
         set_up(target, traddr)
         with plx.start(*perf(traddr, "-t", 60)) as client:
-            client.wait_busy(0.5)
+            client.wait_busy(0.3)
             target.running.kill()
             ended = client.wait(30)
     plx.check(not ended.timed_out and ended.code == 1, "plx-perf was to end with 1 as its target died", ended)

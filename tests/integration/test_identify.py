@@ -146,6 +146,7 @@ def check_what(what, virtual):
     same_as_nvme_cli(ours, theirs, what)
 
 
+@plx.long
 def test_json_of_the_virtual_controller_is_what_nvme_cli_prints_for_the_same_pages():
     for what in NVME_CLI:
         check_what(what, SMALL)
@@ -361,6 +362,7 @@ def test_output_that_cannot_be_written_is_an_error():
     result.fails(1, says="standard output")
 
 
+@plx.long
 def test_documented_commands_run():
     text = (plx.SOURCE / "docs" / "identify.md").read_text()
     blocks = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -46,6 +46,12 @@ def logged_failures(result):
     return re.findall(r"(read|write) of \d+ blocks at LBA (\d+) failed: (.*)$", result.err, re.MULTILINE)
 
 
+def failed_by_resets(errors, depth, result):
+    """at most what is outstanding fails at a reset; where cores are scarce, there may be more resets than commands hang"""
+    resets = result.err.count("resetting it")
+    plx.check(errors <= depth * resets, f"{errors} errors of {resets} resets on a queue pair of depth {depth}", result)
+
+
 # ---- commands that hang ----
 
 def test_a_command_that_hangs_is_aborted_and_named():
@@ -62,6 +68,7 @@ def test_a_command_that_hangs_is_aborted_and_named():
         plx.check("resetting" not in result.err, "the controller was reset", result)
 
 
+@plx.long
 def test_other_io_goes_on_while_a_command_hangs_and_after():
     for where in BOTH:
         results, result = measured("-t", "1200ms", "-q", 8, "--interval", "100ms", *TOLERANT,
@@ -80,19 +87,21 @@ def test_a_command_that_abort_does_not_help_has_the_controller_reset():
         accounted_for(results, 4000, result)
         for job in results["jobs"]:
             # by default a reset fails what was in flight
-            plx.check(job["errors"] <= 8, f"{job['errors']} errors on a queue pair of depth 8", result)
+            failed_by_resets(job["errors"], 8, result)
         plx.check(results["total"]["errors"] >= 2, "the commands that hung did not fail", result)
         for word in ("aborting it", "resetting it", "ready again"):
             plx.check(word in result.err, f"the log lacks {word!r}", result)
 
 
+@plx.long
 def test_reset_at_once_when_told_so():
     for where in BOTH:
         for kind in ("hang", "hang-hard"):
             results, result = measured("-d", 3000, "-q", 8, *TOLERANT, "--timeout-action", "reset",
                                        virtual=f"{SMALL},latency=fixed:2ms,error={kind}:read:#100{where}")
             accounted_for(results, 3000, result)
-            plx.check(1 <= results["total"]["errors"] <= 8, "errors", result)
+            plx.check(results["total"]["errors"] >= 1, "the command that hung did not fail", result)
+            failed_by_resets(results["total"]["errors"], 8, result)
             plx.check("aborting" not in result.err, "it was aborted", result)
             plx.check("resetting it" in result.err, "no word about the reset", result)
 
@@ -117,6 +126,7 @@ def test_a_hang_while_verify_writes_its_blocks():
         plx.equal(results["total"]["mismatches"], 0, "mismatches", result)
 
 
+@plx.long
 def test_without_a_timeout_the_end_of_the_run_brings_back_what_hangs():
     results, result = measured("-t", "100ms", "-q", 4, virtual=f"{SMALL},error=hang:read:#10,error=hang-hard:read:#11")
     plx.equal(results["total"]["errors"], 2, "errors", result)
@@ -126,6 +136,7 @@ def test_without_a_timeout_the_end_of_the_run_brings_back_what_hangs():
 
 # ---- controllers that vanish ----
 
+@plx.long
 def test_a_controller_that_vanishes_fails_its_io_and_leaves_results():
     for where in BOTH:
         for more in ([], ["-Q", 1], ["-P", 2]):
@@ -148,6 +159,7 @@ def test_a_controller_may_vanish_at_any_moment():
                 plx.check("is gone" in result.err, "no word about the controller", result)
 
 
+@plx.long
 def test_a_device_with_hung_commands_may_vanish():
     cores = sorted(os.sched_getaffinity(0))
     layouts = ["", ",inline"]
@@ -166,7 +178,7 @@ def test_a_device_with_hung_commands_may_vanish():
 
 def interrupted(number, *args, virtual=SMALL):
     with plx.start("plx-perf", "-t", "10m", *args, "--virtual", virtual, "--json", "-") as running:
-        running.wait_busy(1)
+        running.wait_busy(0.4)
         running.signal(number)
         result = running.wait()
     plx.equal(result.code, 0, "exit code", result)
@@ -174,6 +186,7 @@ def interrupted(number, *args, virtual=SMALL):
     return json.loads(result.out)["total"], result
 
 
+@plx.long
 def test_interrupted_while_measuring():
     for number in (signal.SIGINT, signal.SIGTERM):
         for where in BOTH:
@@ -204,7 +217,7 @@ def test_interrupted_while_verify_writes_its_blocks():
 def test_the_second_interrupt_ends_at_once():
     # a command that hangs holds up the end
     with plx.start("plx-perf", "-t", "10m", "--virtual", f"{SMALL},error=hang:read:#10") as running:
-        running.wait_busy(1)
+        running.wait_busy(0.4)
         running.signal(signal.SIGINT)
         running.wait_for("interrupted")
         running.signal(signal.SIGINT)
@@ -233,6 +246,7 @@ def left_over(script):
     return result
 
 
+@plx.long
 def test_nothing_is_left_behind():
     for script in ('"$0" -d 1000 --virtual size=16M >/dev/null || exit 1;',
                    'timeout -s INT 2 "$0" -t 60 --virtual size=16M >/dev/null 2>&1;',
@@ -245,7 +259,7 @@ def test_nothing_is_left_behind():
 
 def test_a_killed_run_does_not_disturb_the_next():
     with plx.start("plx-perf", "-t", "10m", "--virtual", SMALL) as running:
-        running.wait_busy(1)
+        running.wait_busy(0.4)
         running.signal(signal.SIGKILL)
         plx.equal(running.wait().code, -signal.SIGKILL, "exit code")
     perf("-d", 1000, "--virtual", SMALL).ok()
@@ -349,6 +363,7 @@ def test_the_same_seed_repeats_the_errors():
 
 # ---- latency ----
 
+@plx.long
 def test_latency_is_what_was_asked_for():
     # none can be quicker than the device; slower, for want of a core, all may be
     for latency, pattern, least in (

@@ -128,6 +128,7 @@ def test_nothing_is_measured_before_the_memory_of_the_device_is_there():
               "the wait was measured", r)
 
 
+@plx.long
 def test_io_that_is_counted_waits_for_the_memory_of_the_device():
     got, r = run_on_cold_memory("-d", "1000")
     plx.equal(got["total"]["ios"], 1000, "I/Os", r)

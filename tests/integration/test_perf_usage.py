@@ -138,6 +138,7 @@ def test_version_is_one_line():
     plx.check(re.fullmatch(r"plx-perf \d+\.\d+\.\d+\n", result.out), "no version", result)
 
 
+@plx.long
 def test_documented_commands_run():
     text = (plx.SOURCE / "docs" / "perf.md").read_text()
     blocks = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
@@ -193,6 +194,7 @@ def test_protection_information_is_accepted_where_the_format_has_it():
         plx.equal(results["total"]["errors"], 0, f"errors with {layout}", result)
 
 
+@plx.long
 def test_time_is_honoured():
     results, result = measured("-t", "1")
     plx.check(result.seconds >= 1, "it ended before its time", result)
@@ -279,7 +281,7 @@ def test_verify_reports_each_mismatch():
 def test_interrupts_show_the_results_so_far():
     for number in (signal.SIGINT, signal.SIGTERM):
         with plx.start("plx-perf", "-t", "10m", "--virtual", SMALL, "--json", "-") as running:
-            running.wait_busy()
+            running.wait_busy(0.4)
             running.signal(number)
             result = running.wait()
         plx.equal(result.code, 0, "exit code", result)

@@ -16,6 +16,7 @@ def soak(*args):
     return plx.Result([str(SOAK), *args], ended.returncode, ended.stdout, ended.stderr, 0)
 
 
+@plx.long
 def test_killed_sides_leave_nothing_behind():
     soak("--kills", "10", "--seconds", "0").ok().says("10 kills: the other side lived each time")
 

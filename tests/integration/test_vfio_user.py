@@ -61,7 +61,7 @@ def test_a_killed_server_ends_perf_with_one_word_of_it():
     with plx.scratch() as traddr:
         for _ in range(3):
             with server(traddr=traddr) as s, plx.start("plx-perf", *READ, "-t", 60, *trid(traddr)) as perf:
-                perf.wait_busy()
+                perf.wait_busy(0.4)
                 s.kill()
                 result = perf.wait(20)
                 result.fails(1, "closed the connection")
@@ -71,9 +71,10 @@ def test_a_killed_server_ends_perf_with_one_word_of_it():
             plx.run("plx-perf", *READ, "-t", "100ms", *trid(traddr)).ok()
 
 
+@plx.long
 def test_a_stopped_server_is_left():
     with server() as s, plx.start("plx-perf", *READ, "-t", 60, *trid(s.traddr)) as perf:
-        perf.wait_busy(0.5)
+        perf.wait_busy(0.3)
         s.signal(signal.SIGSTOP)
         result = perf.wait(90)
         result.fails(1, "has not answered for 30000 ms .message .*asked [0-9]+ ms ago")
@@ -97,7 +98,7 @@ def test_a_killed_perf_leaves_the_server_to_the_next():
         before = open_files(s)
         for _ in range(5):
             with plx.start("plx-perf", *READ, "-t", 60, "-P", 2, *trid(s.traddr)) as perf:
-                perf.wait_busy(0.5)
+                perf.wait_busy(0.3)
             # the server may yet have to notice, or to end what is in flight
             for _ in range(50):
                 result = plx.run("plx-perf", *READ, "-t", "100ms", *trid(s.traddr))
@@ -110,7 +111,7 @@ def test_a_killed_perf_leaves_the_server_to_the_next():
 
 def test_a_second_client_is_refused_in_one_line():
     with server() as s, plx.start("plx-perf", *READ, "-t", 60, *trid(s.traddr)) as perf:
-        perf.wait_busy(0.5)
+        perf.wait_busy(0.3)
         one_line(plx.run("plx-identify", *trid(s.traddr)), 1, "another client")
         one_line(plx.run("plx-perf", *READ, "-t", 1, *trid(s.traddr)), 1, "another client")
         perf.signal()

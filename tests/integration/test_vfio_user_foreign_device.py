@@ -7,8 +7,8 @@ import plx
 from foreign_device import device, identify, perf
 
 
-def works(options, sizes="512:20,4k:40,20k:20,128k:20", qpairs=2, count=300, depth=8):
-    with device(options) as trid:
+def works(options, sizes="512:20,4k:40,20k:20,128k:20", qpairs=2, count=300, depth=8, blocks=16384):
+    with device(f"--blocks {blocks} {options}") as trid:  # --verify writes each of them beforehand
         ctrl = identify(trid, "--json", "ctrl").ok().json()
         plx.equal((ctrl["mn"], ctrl["sn"]), ("foreign device", "FOREIGN1"), f"identify ({options})")
         result = perf(trid, "-q", depth, "-o", sizes, "-w", "randrw", "-M", "50", "-d", count, "-P", qpairs, "--verify").ok()
@@ -18,7 +18,7 @@ def works(options, sizes="512:20,4k:40,20k:20,128k:20", qpairs=2, count=300, dep
 
 
 def test_doorbells_that_can_be_mapped_in_one_area():
-    works("")
+    works("", blocks=131072)
 
 
 def test_any_doorbell_stride():
@@ -31,7 +31,7 @@ def test_doorbells_in_many_areas():
 
 
 def test_doorbells_of_which_only_the_first_page_can_be_mapped():
-    works("--sparse first --stride 5 --queues 64", qpairs=20, count=60)
+    works("--sparse first --stride 5 --queues 64", qpairs=20, count=60, blocks=131072)
 
 
 def test_all_of_the_region_can_be_mapped():
@@ -96,7 +96,7 @@ def test_a_device_that_takes_its_time_to_be_ready():
 
 
 def test_blocks_of_4096_bytes_and_several_namespaces():
-    works("--block 4096 --blocks 16384", sizes="4k:50,8k:25,128k:25")
+    works("--block 4096", sizes="4k:50,8k:25,128k:25")
     with device("--block 4096 --blocks 1024 --namespaces 3") as trid:
         namespaces = identify(trid, "--json", "ctrl", "ns").ok().json()["id-ns"]
         plx.equal([n["nsze"] for n in namespaces], [1024] * 3, "blocks of the namespaces")

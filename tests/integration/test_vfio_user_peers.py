@@ -46,11 +46,13 @@ def test_every_layout_of_memory_works():
         meet("", kind, {"max_msg_fds": 8})
 
 
+@plx.long
 def test_every_habit_of_the_device_works():
     for habit in HABITS:
         meet(habit, "mixed", {"max_msg_fds": 8, "max_data_xfer_size": 65536})
 
 
+@plx.long
 def test_every_habit_of_the_host_works():
     meet("--twin", "no descriptors", {"twin_socket": {"supported": True}})
     meet("", "no descriptors", None)

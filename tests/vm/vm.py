@@ -65,10 +65,7 @@ find_nvme() {
 SLOWNESS = 10
 
 
-def long(case):
-    """decorator: not part of the short selection"""
-    case.long = True
-    return case
+long = plx.long  # decorator: not part of the short selection
 
 
 def wait_until(condition, what, timeout=60):
