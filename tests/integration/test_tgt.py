@@ -323,7 +323,7 @@ def test_changes_reach_a_host_that_is_connected():
         os.mkdir(directory + "/vfu")
         path = write(pathlib.Path(directory) / "conf.json", configuration(directory + "/vfu"))
         with tgt.start("-c", path, directory=directory) as target:
-            perf = ("plx-perf", "-q", "4", "-w", "randread", "-t", "1", "-o", "4096", "-r", trid(target) + " ns:2")
+            perf = ("plx-perf", "-q", "4", "-w", "randread", "-t", "200ms", "-o", "4096", "-r", trid(target) + " ns:2")
             plx.check(plx.run(*perf).code, "there is no namespace 2 yet")
             plx.equal(target.call("nvmf_subsystem_add_ns", nqn=NQN, namespace={"bdev_name": "M", "nsid": 2}), 2, "nsid")
             plx.run(*perf).ok()
@@ -340,7 +340,7 @@ def test_errors_injected_reach_the_host():
         path = write(pathlib.Path(directory) / "conf.json", configuration(directory + "/vfu"))
         with tgt.start("-c", path, directory=directory) as target:
             target.call("bdev_error_inject_error", name="EE_D", io_type="read", error_type="failure", num=1000)
-            result = plx.run("plx-perf", "-q", "1", "-w", "randread", "-t", "1", "-o", "4096", "--json", "-",
+            result = plx.run("plx-perf", "-q", "1", "-w", "randread", "-t", "200ms", "-o", "4096", "--json", "-",
                              "-r", trid(target) + " ns:7")
             result.fails(1)
             errors = target.call("bdev_get_iostat", name="EE_D")["bdevs"][0]["io_error"]

@@ -38,7 +38,7 @@ def one_line(result, code, says):
 
 def test_perf_and_identify_work():
     with server() as s:
-        result = plx.run("plx-perf", *READ, "-t", 1, "-P", 5, "--json", "-", *trid(s.traddr)).ok()
+        result = plx.run("plx-perf", *READ, "-t", "200ms", "-P", 5, "--json", "-", *trid(s.traddr)).ok()
         plx.check(result.json()["total"]["ios"] > 0, "no I/O was done", result)
         result = plx.run("plx-identify", *trid(s.traddr), "ctrl").ok()
         result.says("vfio-user test")

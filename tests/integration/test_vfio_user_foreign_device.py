@@ -109,7 +109,7 @@ def test_controllers_of_every_version():
 
 
 def test_sgls_and_completions_out_of_order():
-    works("--sgl --reorder", depth=32)
+    works("--sgl --reorder", depth=32, blocks=131072)
 
 
 def test_identify_shows_all_of_it():

@@ -104,7 +104,7 @@ static bool time_is_up(void *arg)
 /* Longer than the patience of the controller */
 static void wait_long(void)
 {
-	uint64_t until = plx_tsc() + plx_tsc_hz() * 3 / 2;
+	uint64_t until = plx_tsc() + plx_tsc_hz() * 5 / 4;
 
 	cr_assert(host_poll(&h, time_is_up, &until));
 }
