@@ -46,6 +46,7 @@ static uint16_t serve(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint3
 
 static struct plx_nvme_ctrlr *connect_with(uint8_t lid, uint32_t len)
 {
+	free(page.bytes);
 	memset(&page, 0, sizeof(page));
 	page.lid = lid;
 	page.len = len;
