@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tests/vm/commands.c - commands of the driver on a controller that somebody else wrote
+ *
+ * commands TRADDR PART: carries out one part on the controller, says on standard error what went
+ * wrong, and ends with 0 or 1. test_commands.py has the controllers.
+ */
+#include <errno.h>
+#include <pollux/env.h>
+#include <pollux/nvme.h>
+#include <pollux/nvme_admin.h>
+#include <pollux/nvme_fdp.h>
+#include <pollux/nvme_feature.h>
+#include <pollux/nvme_log.h>
+#include <pollux/nvme_zns.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct plx_nvme_ctrlr *c;
+static struct plx_nvme_qpair *qp;
+static char *buf, *md;
+
+#define BUF_BYTES (64u << 10)
+
+#define check(cond, ...)                                                                           \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "line %d: %s: ", __LINE__, #cond);                         \
+			fprintf(stderr, __VA_ARGS__);                                              \
+			fputc('\n', stderr);                                                       \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+/* ---- one I/O command at a time ---- */
+
+static struct plx_nvme_cpl last;
+static bool finished;
+
+static void done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	last = *cpl;
+	finished = true;
+}
+
+/* Return: the status */
+static int io(int rc)
+{
+	check(!rc, "%s", strerror(-rc));
+	for (finished = false; !finished;) {
+		check(plx_nvme_qpair_poll(qp, 0) >= 0, "the controller is gone");
+		plx_nvme_ctrlr_poll(c);
+	}
+	return PLX_NVME_ST_CODE(plx_nvme_status(&last));
+}
+
+static void fill(char *to, uint32_t bytes, unsigned seed)
+{
+	for (uint32_t i = 0; i < bytes; i++)
+		to[i] = (char)(i * 31 + i / 251 + seed);
+}
+
+/* ---- formats ---- */
+
+static struct plx_nvme_rw transfer(struct plx_nvme_ns *ns, struct iovec *iov, uint32_t flags)
+{
+	uint32_t pi_only = plx_nvme_ns_md_size(ns) == 8 && (flags & PLX_NVME_RW_PRACT);
+	bool separate = plx_nvme_ns_md_size(ns) && !plx_nvme_ns_md_extended(ns) && !pi_only;
+
+	iov->iov_base = buf;
+	iov->iov_len =
+		8ul * (pi_only ? plx_nvme_ns_block_size(ns) : plx_nvme_ns_xfer_block_size(ns));
+	return (struct plx_nvme_rw){ .iov = iov,
+				     .iovcnt = 1,
+				     .slba = 16,
+				     .nlb = 8,
+				     .md = separate ? md : NULL,
+				     .flags = flags,
+				     .reftag = 16 };
+}
+
+/* Written with the controller's protection information, read back with all checks; then a wrong
+ * reference tag has to be noticed. */
+static void use_format(struct plx_nvme_ns *ns)
+{
+	unsigned type = plx_nvme_ns_pi_type(ns);
+	/* type 3 has no reference tag to be checked */
+	uint32_t chk = type == 3 ? PLX_NVME_RW_PRCHK_GUARD
+				 : PLX_NVME_RW_PRCHK_GUARD | PLX_NVME_RW_PRCHK_REF;
+	uint32_t flags = type ? PLX_NVME_RW_PRACT | chk : 0;
+	struct plx_nvme_rw rw;
+	struct iovec iov;
+	char *want = malloc(BUF_BYTES);
+	int rc;
+
+	fill(buf, BUF_BYTES, type);
+	memset(md, 0x3c, BUF_BYTES);
+	rw = transfer(ns, &iov, flags);
+	rc = io(plx_nvme_writev(ns, qp, &rw, done, NULL));
+	check(!rc, "write: %03x", rc);
+	memcpy(want, buf, BUF_BYTES);
+	memset(buf, 0, BUF_BYTES);
+	rc = io(plx_nvme_readv(ns, qp, &rw, done, NULL));
+	check(!rc, "read: %03x", rc);
+	/* without protection information all bytes come back, with it the data does */
+	for (uint32_t i = 0; i < 8; i++) {
+		uint32_t x = (uint32_t)(iov.iov_len / 8);
+		uint32_t n = type ? plx_nvme_ns_block_size(ns) : x;
+
+		check(!memcmp(buf + i * x, want + i * x, n), "block %u differs", i);
+	}
+	free(want);
+	if (type != 1)
+		return;
+	rw.reftag = 17;
+	rc = io(plx_nvme_readv(ns, qp, &rw, done, NULL));
+	/* type 1 prescribes it: the command is refused before anything is read */
+	check(rc == PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_INVALID_PI) ||
+		      rc == PLX_NVME_ST(NVME_SCT_MEDIA, NVME_SC_REFTAG_CHECK),
+	      "a wrong reference tag: %03x", rc);
+}
+
+static void formats(void)
+{
+	struct plx_nvme_ns *ns = plx_nvme_ctrlr_ns(c, 1);
+	struct nvme_id_ns id = *plx_nvme_ns_data(ns);
+	unsigned tried = 0;
+
+	for (uint8_t f = 0; f <= id.nlbaf; f++) {
+		for (unsigned how = 0; how < 8; how++) {
+			uint8_t pi = how & 3;
+			struct plx_nvme_format fmt = { .lbaf = f, .pi = pi, .mset = how >> 2 };
+			uint32_t bytes = 1u << id.lbaf[f].ds;
+			int rc;
+
+			if ((id.lbaf[f].ms < 8 && pi) || (!id.lbaf[f].ms && fmt.mset) ||
+			    id.lbaf[f].ms > 16)
+				continue;
+			rc = plx_nvme_format(c, 1, &fmt);
+			check(!rc, "format %u, type %u, extended %d: %d", f, pi, fmt.mset, rc);
+			ns = plx_nvme_ctrlr_ns(c, 1);
+			check(ns, "the namespace is gone after its format");
+			check(plx_nvme_ns_block_size(ns) == bytes &&
+				      plx_nvme_ns_md_size(ns) == id.lbaf[f].ms &&
+				      plx_nvme_ns_md_extended(ns) == fmt.mset &&
+				      plx_nvme_ns_pi_type(ns) == pi,
+			      "format %u, type %u is not what was asked for", f, pi);
+			fprintf(stderr, "block %u, metadata %u, extended %d, type %u\n", bytes,
+				id.lbaf[f].ms, fmt.mset, pi);
+			use_format(ns);
+			tried++;
+		}
+	}
+	printf("%u formats\n", tried);
+	check(tried >= 10, "only %u formats", tried);
+}
+
+/* ---- zones ---- */
+
+static struct nvme_zns_desc zone(struct plx_nvme_ns *ns, uint64_t slba)
+{
+	struct nvme_zone_report *r = (void *)buf;
+	int rc = io(plx_nvme_zns_report(ns, qp, slba, false, NVME_ZNS_ZRAS_REPORT_ALL, true, buf,
+					4096, done, NULL));
+
+	check(!rc, "report: %03x", rc);
+	check(r->nr_zones && r->entries[0].zslba == slba, "another zone");
+	return r->entries[0];
+}
+
+static int act(struct plx_nvme_ns *ns, uint64_t slba, uint8_t action, uint32_t flags)
+{
+	return io(plx_nvme_zns_mgmt(ns, qp, slba, action, flags, NULL, done, NULL));
+}
+
+static unsigned zone_state(struct plx_nvme_ns *ns, uint64_t slba)
+{
+	return zone(ns, slba).zs >> 4;
+}
+
+static void zones(void)
+{
+	struct plx_nvme_ns *ns = plx_nvme_ctrlr_ns(c, 1);
+	const struct plx_nvme_zns *z = plx_nvme_ns_zns(ns);
+	struct nvme_zns_changed_zone_log changed;
+	struct iovec iov = { md, 4096 };
+	struct plx_nvme_rw rw = { .iov = &iov, .iovcnt = 1 };
+	uint64_t size;
+	int rc;
+
+	check(z, "not zoned");
+	check(z->max_open == 2 && z->max_active == 3, "%u, %u", z->max_open, z->max_active);
+	check(z->max_append_bytes == 16384, "%u", z->max_append_bytes);
+	size = z->zone_blocks;
+	rw.slba = size;
+	rw.nlb = 4096 / plx_nvme_ns_block_size(ns);
+	fill(md, 4096, 5);
+	for (unsigned i = 0; i < 3; i++) {
+		rc = io(plx_nvme_zns_append(ns, qp, &rw, done, NULL));
+		check(!rc, "append: %03x", rc);
+		check(plx_nvme_zns_append_lba(&last) == size + i * rw.nlb, "at %lu",
+		      plx_nvme_zns_append_lba(&last));
+	}
+	check(zone(ns, size).wp == size + 3 * rw.nlb, "write pointer");
+	check(zone_state(ns, size) == NVME_ZNS_ZS_IMPL_OPEN, "%u", zone_state(ns, size));
+	check(!act(ns, size, NVME_ZNS_ZSA_CLOSE, 0), "close");
+	check(zone_state(ns, size) == NVME_ZNS_ZS_CLOSED, "%u", zone_state(ns, size));
+	check(!act(ns, size, NVME_ZNS_ZSA_OPEN, 0), "open");
+	check(zone_state(ns, size) == NVME_ZNS_ZS_EXPL_OPEN, "%u", zone_state(ns, size));
+	check(!act(ns, 0, NVME_ZNS_ZSA_OPEN, 0), "a second one");
+	check(act(ns, 2 * size, NVME_ZNS_ZSA_OPEN, 0) ==
+		      PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_ZNS_TOO_MANY_OPENS),
+	      "a third one: %03x", plx_nvme_status(&last));
+	check(!act(ns, size, NVME_ZNS_ZSA_FINISH, 0), "finish");
+	check(zone_state(ns, size) == NVME_ZNS_ZS_FULL, "%u", zone_state(ns, size));
+	rc = io(plx_nvme_zns_append(ns, qp, &rw, done, NULL));
+	check(rc == PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_ZNS_FULL), "%03x", rc);
+	check(!act(ns, 0, NVME_ZNS_ZSA_RESET, PLX_NVME_ZNS_ALL), "reset all");
+	check(zone_state(ns, size) == NVME_ZNS_ZS_EMPTY, "%u", zone_state(ns, size));
+	rc = plx_nvme_zns_changed(ns, &changed);
+	printf("%lu zones, changed zone list: %d\n", z->zones, rc);
+	check(rc >= 0, "%d", rc);
+}
+
+/* ---- logs and features ---- */
+
+static void logs(void)
+{
+	unsigned whole = 0;
+
+	for (unsigned lid = 0; lid < 256; lid++) {
+		struct plx_nvme_log log = { .lid = (uint8_t)lid, .nsid = PLX_NVME_LOG_CTRLR };
+		void *page = NULL;
+		size_t len = 0;
+		int rc;
+
+		if (!plx_nvme_log_name((uint8_t)lid))
+			continue;
+		rc = plx_nvme_log_fetch(c, &log, 0, &page, &len);
+		check(rc >= 0 || rc == -ENOTSUP || rc == -EPROTO, "%02x: %d", lid, rc);
+		if (!rc)
+			fprintf(stderr, "%02x %s: %zu bytes\n", lid,
+				plx_nvme_log_name((uint8_t)lid), len);
+		whole += !rc;
+		free(page);
+	}
+	printf("%u log pages\n", whole);
+	check(whole >= 5, "only %u", whole);
+}
+
+static void features(void)
+{
+	uint64_t ms = 0;
+	bool was_set = false, stopped, on;
+	uint16_t kelvin = 0;
+	uint32_t events = 0;
+
+	check(!plx_nvme_set_timestamp(c, 1700000000000), "set timestamp");
+	check(!plx_nvme_get_timestamp(c, &ms, &was_set, &stopped), "get timestamp");
+	check(was_set && ms >= 1700000000000 && ms < 1700000600000, "%lu", ms);
+	check(!plx_nvme_set_temp_threshold(c, false, 0, false, 340), "set threshold");
+	check(!plx_nvme_get_temp_threshold(c, 0, false, &kelvin), "get threshold");
+	check(kelvin == 340, "%u", kelvin);
+	check(!plx_nvme_set_write_cache(c, false, false), "set write cache");
+	check(!plx_nvme_get_write_cache(c, &on) && !on, "write cache");
+	check(!plx_nvme_set_write_cache(c, false, true), "set write cache");
+	check(!plx_nvme_get_write_cache(c, &on) && on, "write cache");
+	check(!plx_nvme_get_async_events(c, &events) && events & 0x1f, "%x", events);
+	check(plx_nvme_admin_supported(c, nvme_admin_dev_self_test) == -ENOTSUP,
+	      "it has a self-test");
+	check(plx_nvme_self_test(c, 0, NVME_DST_STC_SHORT) == -ENOTSUP, "it was sent");
+}
+
+/* ---- namespaces that come and go ---- */
+
+static void attachment(void)
+{
+	uint32_t list[NVME_ID_NS_LIST_MAX], n;
+
+	check(plx_nvme_ctrlr_ns(c, 1) && plx_nvme_ctrlr_ns(c, 2), "two to begin with");
+	check(!plx_nvme_ns_detach(c, 2, NULL, 0), "detach");
+	check(!plx_nvme_ctrlr_ns(c, 2), "it is still there");
+	check(!plx_nvme_ns_list(c, false, 0, list, &n) && n == 1 && list[0] == 1, "%u active", n);
+	check(!plx_nvme_ns_list(c, true, 0, list, &n) && n == 2, "%u allocated", n);
+	check(!plx_nvme_ns_attach(c, 2, NULL, 0), "attach");
+	check(plx_nvme_ctrlr_ns(c, 2), "it did not come back");
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} parts[] = { { "formats", formats },
+	      { "zones", zones },
+	      { "logs", logs },
+	      { "features", features },
+	      { "attachment", attachment } };
+
+int main(int argc, char **argv)
+{
+	struct plx_nvme_trid trid = { .trtype = PLX_NVME_TR_PCIE };
+	struct plx_env_opts env;
+
+	plx_env_opts_init(&env);
+	env.mem_mb = 64;
+	check(argc == 3, "commands TRADDR PART");
+	check(!plx_env_init(&env), "no environment");
+	snprintf(trid.traddr, sizeof(trid.traddr), "%s", argv[1]);
+	c = plx_nvme_connect(&trid, NULL);
+	check(c, "connect: %s", strerror(errno));
+	qp = plx_nvme_qpair_create(c, NULL);
+	check(qp, "queue pair: %s", strerror(errno));
+	buf = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);
+	md = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);
+	check(buf && md, "no memory");
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!strcmp(parts[i].name, argv[2]))
+			parts[i].run();
+	plx_dma_free(md);
+	plx_dma_free(buf);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+	plx_env_fini();
+	return 0;
+}

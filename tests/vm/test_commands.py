@@ -1,0 +1,44 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Commands of the driver (docs/commands.md) on SSDs that QEMU emulates; commands.c carries them out."""
+import os
+
+import pcie
+import plx
+import vm
+
+PROGRAM = os.path.join(plx.BUILD, "tests", "vm_commands")
+FORMATS, ZONED, SHARED = 0, 1, 2
+
+
+def carry_out(controller, part):
+    with pcie.bound(pcie.controllers()[controller], "vfio-pci") as bdf:
+        return plx.run(PROGRAM, bdf, part, timeout=600).ok()
+
+
+def test_every_format_and_type_of_protection_information():
+    carry_out(FORMATS, "formats").says(r"\d+ formats")
+
+
+def test_zones_are_appended_to_and_go_through_their_states():
+    carry_out(ZONED, "zones").says(r"\d+ zones")
+
+
+def test_whole_log_pages():
+    carry_out(FORMATS, "logs").says(r"\d+ log pages")
+
+
+def test_features_by_name():
+    carry_out(FORMATS, "features")
+
+
+def test_namespaces_are_detached_and_attached():
+    carry_out(SHARED, "attachment")
+
+
+vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
+                 "--nvme", "serial=PLXA,mdts=3", "--ns", "size=64M",
+                 "--nvme", "serial=PLXZ,zoned.zasl=2",
+                 "--ns", "size=16M,zoned=true,zoned.zone_size=1M,zoned.max_open=2,zoned.max_active=3",
+                 "--nvme", "serial=PLXS,subsys=shared", "--ns", "size=16M,nsid=1,shared=true",
+                 "--ns", "size=16M,nsid=2,shared=true")
