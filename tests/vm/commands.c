@@ -287,6 +287,76 @@ static void attachment(void)
 	check(plx_nvme_ctrlr_ns(c, 2), "it did not come back");
 }
 
+/* ---- flexible data placement ---- */
+
+static void placement(void)
+{
+	struct plx_nvme_ns *ns = plx_nvme_ctrlr_ns(c, 1);
+	uint16_t endgid = (uint16_t)plx_nvme_ns_data(ns)->endgid;
+	struct nvme_fdp_ruh_status *st = (void *)buf;
+	struct nvme_fdp_supported_event_desc events[8];
+	struct iovec iov = { md, 4096 };
+	struct plx_nvme_rw rw = { .iov = &iov, .iovcnt = 1 };
+	const struct nvme_fdp_stats_log *stats;
+	uint16_t pid;
+	uint64_t left;
+	uint32_t n;
+	void *page;
+	size_t len;
+	int rc;
+
+	check(plx_nvme_fdp_supported(c), "the controller has none");
+	for (uint8_t lid = NVME_LOG_LID_FDP_CONFIGS; lid <= NVME_LOG_LID_FDP_EVENTS; lid++) {
+		rc = plx_nvme_fdp_log(c, lid, endgid, true, &page, &len);
+		check(!rc, "%02x: %d", lid, rc);
+		fprintf(stderr, "%s: %zu bytes\n", plx_nvme_log_name(lid), len);
+		free(page);
+	}
+	rc = io(plx_nvme_fdp_status(ns, qp, buf, 4096, done, NULL));
+	check(!rc && st->nruhsd >= 2, "status: %03x, %u handles", rc, st->nruhsd);
+	pid = st->ruhss[1].pid;
+	left = st->ruhss[1].ruamw;
+	rw.nlb = 4096 / plx_nvme_ns_block_size(ns);
+	plx_nvme_rw_directive(&rw, PLX_NVME_DTYPE_PLACEMENT, pid);
+	rc = io(plx_nvme_writev(ns, qp, &rw, done, NULL));
+	check(!rc, "write: %03x", rc);
+	rc = io(plx_nvme_fdp_status(ns, qp, buf, 4096, done, NULL));
+	check(!rc && st->ruhss[1].ruamw == left - rw.nlb, "%lu of %lu left",
+	      (unsigned long)st->ruhss[1].ruamw, (unsigned long)left);
+	memcpy(buf, &pid, sizeof(pid));
+	rc = io(plx_nvme_fdp_update(ns, qp, (uint16_t *)buf, 1, done, NULL));
+	check(!rc, "update: %03x", rc);
+	rc = io(plx_nvme_fdp_status(ns, qp, buf, 4096, done, NULL));
+	check(!rc && st->ruhss[1].ruamw == left, "the unit was not changed");
+	rc = plx_nvme_fdp_log(c, NVME_LOG_LID_FDP_STATS, endgid, false, &page, &len);
+	stats = page;
+	check(!rc && stats->hbmw[1] == 0x10, "4096 bytes were written");
+	free(page);
+	rc = plx_nvme_fdp_get_events(c, 1, 1, events, 8, &n);
+	check(!rc, "events: %d", rc);
+	printf("%u handles, %u kinds of events\n", st->nruhsd, n);
+}
+
+/* ---- virtual functions ---- */
+
+static void virtualization(void)
+{
+	static struct nvme_primary_ctrl_cap caps;
+	static struct nvme_secondary_ctrl_list list;
+	uint16_t granted = 0, scid;
+	int rc = plx_nvme_primary_caps(c, &caps);
+
+	check(!rc && caps.vqfrt == 4, "%d, %u flexible queues", rc, caps.vqfrt);
+	check(!plx_nvme_secondary_list(c, 0, &list) && list.num == 2, "%u", list.num);
+	scid = list.sc_entry[0].scid;
+	rc = plx_nvme_virt_mgmt(c, NVME_VIRT_MGMT_ACT_ASSIGN_SEC_CTRL,
+				NVME_VIRT_MGMT_RT_VQ_RESOURCE, scid, 2, &granted);
+	check(!rc && granted == 2, "%03x, %u", rc, granted);
+	check(!plx_nvme_secondary_list(c, 0, &list) && list.sc_entry[0].nvq == 2, "%u queues",
+	      list.sc_entry[0].nvq);
+	printf("%u secondary controllers\n", list.num);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -294,12 +364,15 @@ static const struct {
 	      { "zones", zones },
 	      { "logs", logs },
 	      { "features", features },
-	      { "attachment", attachment } };
+	      { "attachment", attachment },
+	      { "placement", placement },
+	      { "virtualization", virtualization } };
 
 int main(int argc, char **argv)
 {
 	struct plx_nvme_trid trid = { .trtype = PLX_NVME_TR_PCIE };
 	struct plx_env_opts env;
+	unsigned part;
 
 	plx_env_opts_init(&env);
 	env.mem_mb = 64;
@@ -313,9 +386,11 @@ int main(int argc, char **argv)
 	buf = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);
 	md = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);
 	check(buf && md, "no memory");
-	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		if (!strcmp(parts[i].name, argv[2]))
-			parts[i].run();
+	for (part = 0; part < sizeof(parts) / sizeof(parts[0]); part++)
+		if (!strcmp(parts[part].name, argv[2]))
+			break;
+	check(part < sizeof(parts) / sizeof(parts[0]), "there is no part %s", argv[2]);
+	parts[part].run();
 	plx_dma_free(md);
 	plx_dma_free(buf);
 	plx_nvme_qpair_destroy(qp);

@@ -8,7 +8,7 @@ import plx
 import vm
 
 PROGRAM = os.path.join(plx.BUILD, "tests", "vm_commands")
-FORMATS, ZONED, SHARED = 0, 1, 2
+FORMATS, ZONED, SHARED, PLACED = 0, 1, 2, 3
 
 
 def carry_out(controller, part):
@@ -36,9 +36,24 @@ def test_namespaces_are_detached_and_attached():
     carry_out(SHARED, "attachment")
 
 
+def test_virtual_functions_are_given_queues():
+    carry_out(SHARED, "virtualization").says("2 secondary controllers")
+
+
+def test_writes_are_placed():
+    carry_out(PLACED, "placement").says("4 handles")
+
+
+# ci/vm/boot makes plain subsystems
+PLACING = ("-blockdev null-co,node-name=placed,size=16777216,read-zeroes=on -device nvme-subsys,id=placing,nqn=placing,fdp=on,"
+           "fdp.runs=1M,fdp.nrg=1,fdp.nruh=4 -device pcie-root-port,id=placing-port,chassis=77,slot=77 "
+           "-device nvme,id=placing-nvme,serial=PLXF,bus=placing-port,subsys=placing "
+           "-device nvme-ns,drive=placed,bus=placing-nvme,nsid=1,fdp.ruhs=0-3")
+
 vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
                  "--nvme", "serial=PLXA,mdts=3", "--ns", "size=64M",
                  "--nvme", "serial=PLXZ,zoned.zasl=2",
                  "--ns", "size=16M,zoned=true,zoned.zone_size=1M,zoned.max_open=2,zoned.max_active=3",
-                 "--nvme", "serial=PLXS,subsys=shared", "--ns", "size=16M,nsid=1,shared=true",
-                 "--ns", "size=16M,nsid=2,shared=true")
+                 "--nvme", "serial=PLXS,subsys=shared,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2", "--ns", "size=16M,nsid=1,shared=true",
+                 "--ns", "size=16M,nsid=2,shared=true",
+                 "--qemu", PLACING)
