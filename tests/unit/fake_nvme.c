@@ -63,6 +63,8 @@ static uint64_t reg_read(struct plx_pcie_dev *dev, uint32_t offset, unsigned siz
 		return f->cc;
 	case NVME_REG_CSTS:
 		return f->csts;
+	case NVME_REG_BPINFO:
+		return f->bpinfo;
 	}
 	return 0;
 }
@@ -82,6 +84,14 @@ static void reg_write(struct plx_pcie_dev *dev, uint32_t offset, uint64_t value,
 		break;
 	case NVME_REG_ACQ:
 		f->acq = value;
+		break;
+	case NVME_REG_BPMBL:
+		f->bpmbl = value;
+		break;
+	case NVME_REG_BPRSEL:
+		f->bprsel = (uint32_t)value;
+		if (f->boot_hook)
+			f->boot_hook(f);
 		break;
 	case NVME_REG_CC:
 		write_cc(f, (uint32_t)value);

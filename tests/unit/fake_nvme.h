@@ -29,7 +29,10 @@ struct fake_nvme {
 	bool open;
 	/* registers */
 	uint64_t cap, asq, acq;
-	uint32_t vs, cc, csts, aqa;
+	uint32_t vs, cc, csts, aqa, bpinfo, bprsel;
+	uint64_t bpmbl;
+	/* what a write to BPRSEL does: fills memory, sets BPINFO */
+	void (*boot_hook)(struct fake_nvme *f);
 	volatile uint32_t doorbells[2 * FAKE_QUEUES];
 	struct fake_queue q[FAKE_QUEUES];
 	struct nvme_id_ctrl id;

@@ -405,6 +405,55 @@ Test(cmd_admin, while_firmware_is_activated_no_command_times_out)
 	plx_nvme_disconnect(c);
 }
 
+/* ---- boot partitions ---- */
+
+static unsigned boot_reads;
+
+/* Fills the memory with the number of each page of the partition */
+static void boot(struct fake_nvme *f)
+{
+	uint32_t pages = f->bprsel & 0x3ff, from = f->bprsel >> 10 & 0xfffff;
+
+	boot_reads++;
+	cr_expect_eq(f->bprsel >> 31, 1);
+	for (uint32_t i = 0; i < pages; i++)
+		memset((char *)f->bpmbl + i * 4096ul, (int)(from + i), 4096);
+	f->bpinfo = (f->bpinfo & ~(3u << 24)) | (from + pages > 60 ? 3u : 2u) << 24;
+}
+
+Test(cmd_admin, boot_partitions_are_read_by_registers_and_written_by_commit)
+{
+	struct plx_nvme_boot_info info;
+	struct plx_nvme_ctrlr *c;
+	static uint8_t data[40 * 4096];
+
+	c = connect_manager();
+	cr_assert_eq(plx_nvme_boot_info(c, &info), -ENOTSUP);
+	plx_nvme_disconnect(c);
+
+	fake.cap |= 1ull << NVME_CAP_BPS_SHIFT;
+	fake.bpinfo = 1u << 31 | 2; /* two units of 128 KiB */
+	fake.boot_hook = boot;
+	c = connect_manager();
+	cr_assert_eq(plx_nvme_boot_info(c, &info), 0);
+	cr_assert_eq(info.bytes, 256 << 10);
+	cr_assert_eq(info.active, 1);
+	cr_assert_eq(plx_nvme_boot_read(c, 1, 4096, data, sizeof(data)), 0);
+	cr_assert_eq(boot_reads, 3, "64 KiB at a time");
+	for (unsigned i = 0; i < 40; i++)
+		cr_assert(data[i * 4096] == i + 1 && data[i * 4096 + 4095] == i + 1);
+	cr_assert_eq(plx_nvme_boot_read(c, 1, 60 * 4096, data, 4096), -EIO);
+	cr_assert_eq(plx_nvme_boot_read(c, 1, 63 * 4096, data, 8192), -EINVAL);
+	cr_assert_eq(plx_nvme_boot_read(c, 1, 5, data, 4096), -EINVAL);
+	cr_assert_eq(plx_nvme_boot_read(c, 2, 0, data, 4096), -EINVAL);
+
+	cr_assert_eq(plx_nvme_boot_write(c, 1, data, sizeof(data)), 0);
+	expect_cmd(nvme_admin_fw_commit, 0, 1u << 31 | 6 << 3, 0, 0, 0);
+	cr_assert_eq(plx_nvme_boot_activate(c, 0), 0);
+	expect_cmd(nvme_admin_fw_commit, 0, 7 << 3, 0, 0, 0);
+	plx_nvme_disconnect(c);
+}
+
 /* ---- the others ---- */
 
 Test(cmd_admin, dwords_of_the_other_commands)
