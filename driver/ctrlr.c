@@ -16,6 +16,7 @@
 void ctrlr_want(struct plx_nvme_qpair *qp, enum nvme_qp_state want)
 {
 	atomic_store_explicit(&qp->ctl.want, want, memory_order_release);
+	qpair_irq_wake(qp);
 }
 
 static void disable_now(struct plx_nvme_ctrlr *c)
@@ -260,6 +261,8 @@ static void ctrlr_free(struct plx_nvme_ctrlr *c)
 	if (c->dev)
 		c->dev->ops->close(c->dev);
 	qpair_fini(&c->admin);
+	ctrlr_irq_fini(c);
+	plx_dma_free(c->shadow);
 	plx_dma_free(c->page);
 	plx_dma_free(c->log_page);
 	hmb_free(c);
@@ -343,6 +346,7 @@ struct plx_nvme_ctrlr *plx_nvme_connect_start(const struct plx_nvme_trid *trid,
 	rc = ctrlr_map_memory(c);
 	if (rc)
 		goto fail;
+	ctrlr_irq_init(c);
 	ctrlr_step_go(c, NVME_STEP_CAP);
 	return c;
 fail:

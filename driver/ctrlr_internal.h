@@ -37,6 +37,7 @@ enum nvme_step {
 	NVME_STEP_HMB,
 	NVME_STEP_NUM_QUEUES,
 	NVME_STEP_ID_AGAIN,
+	NVME_STEP_DBBUF,
 	NVME_STEP_NS_CHANGED,
 	NVME_STEP_NS_LIST,
 	NVME_STEP_NS_ID,
@@ -138,6 +139,11 @@ struct plx_nvme_ctrlr {
 	uint64_t tsc_ms; /* ticks in a millisecond */
 	uint64_t crdt[4]; /* ticks for each value of CRD */
 	struct nvme_id_ctrl id;
+	int *irq_fds; /* of vectors 0 to irq_count - 1; 0: the admin queue's */
+	unsigned irq_count;
+	/* shadow doorbells, a page, and event indexes, another; used once shadow_on */
+	char *shadow;
+	bool shadow_on;
 
 	/* state machine */
 	enum nvme_step step;
@@ -215,6 +221,16 @@ void ctrlr_setup_turn(struct plx_nvme_ctrlr *c);
 uint64_t ctrlr_iova(const struct plx_nvme_ctrlr *c, const void *va, size_t len);
 /** ctrlr_want - what the queue pair's owner shall do in its next poll */
 void ctrlr_want(struct plx_nvme_qpair *qp, enum nvme_qp_state want);
+
+/* ---- interrupt.c ---- */
+
+/** ctrlr_irq_init - vectors as wanted and as far as there are some; before anything is enabled */
+void ctrlr_irq_init(struct plx_nvme_ctrlr *c);
+void ctrlr_irq_fini(struct plx_nvme_ctrlr *c);
+/** qpair_irq_init - a vector for the queue pair, if there is one; before its queues are created */
+void qpair_irq_init(struct plx_nvme_qpair *qp);
+/** qpair_irq_wake - its owner may be waiting */
+void qpair_irq_wake(const struct plx_nvme_qpair *qp);
 
 /* ---- ctrlr_steps.c, under lock ---- */
 

@@ -3,10 +3,10 @@
  * driver/ctrlr_steps.c - the controller's state machine
  *
  * Connect:  CAP, SETTLE, DISABLE, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
- *           NUM_QUEUES, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS, NS_ID_ZNS, AER_CONFIG,
- *           ARBITRATION, KEEP_ALIVE, READY
+ *           NUM_QUEUES, DBBUF, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS, NS_ID_ZNS,
+ *           AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
  * Reset:    QUIESCE, DISABLE, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
- *           NUM_QUEUES, CREATE_QUEUES, AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
+ *           NUM_QUEUES, DBBUF, CREATE_QUEUES, AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
  * Rescan:   ID_AGAIN, NS_CHANGED, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS,
  *           NS_ID_ZNS, READY
  *
@@ -404,10 +404,55 @@ static enum nvme_step step_num_queues(struct plx_nvme_ctrlr *c, bool entering)
 		}
 	}
 	c->num_io_queues = granted;
+	return NVME_STEP_DBBUF;
+}
+
+/* ---- shadow doorbells ---- */
+
+static enum nvme_step after_dbbuf(struct plx_nvme_ctrlr *c)
+{
 	if (resetting(c))
 		return NVME_STEP_CREATE_QUEUES;
 	ns_scan_begin(c);
 	return NVME_STEP_NS_LIST;
+}
+
+/* Each of the two buffers is a page; queue pairs that exist stay with what they began with */
+static bool shadow_wanted(const struct plx_nvme_ctrlr *c)
+{
+	enum plx_nvme_shadow want = c->opts.shadow_doorbells;
+	size_t pair = (size_t)8 << NVME_CAP_DSTRD(c->cap);
+
+	if (resetting(c))
+		return c->shadow_on;
+	return c->id.oacs & NVME_CTRL_OACS_DBBUF_CFG && want != PLX_NVME_SHADOW_NEVER &&
+	       (want == PLX_NVME_SHADOW_ALWAYS || c->dev->doorbells_cross) &&
+	       (c->num_io_queues + 1) * pair <= PLX_PAGE_SIZE;
+}
+
+static enum nvme_step step_dbbuf(struct plx_nvme_ctrlr *c, bool entering)
+{
+	struct plx_nvme_cmd cmd = { .opc = nvme_admin_dbbuf };
+
+	if (entering) {
+		if (!shadow_wanted(c))
+			return after_dbbuf(c);
+		if (!c->shadow)
+			c->shadow = plx_dma_zalloc(2 * (size_t)PLX_PAGE_SIZE, PLX_PAGE_SIZE,
+						   c->dev->numa);
+		if (!c->shadow)
+			return after_dbbuf(c);
+		cmd.prp1 = ctrlr_iova(c, c->shadow, PLX_PAGE_SIZE);
+		cmd.prp2 = ctrlr_iova(c, c->shadow + PLX_PAGE_SIZE, PLX_PAGE_SIZE);
+		return step_cmd(c, &cmd);
+	}
+	if (step_cmd_ok(c))
+		c->shadow_on = true;
+	else if (c->shadow_on)
+		return step_cmd_failed(c, "Doorbell Buffer Config");
+	else
+		step_cmd_warn(c, "Doorbell Buffer Config");
+	return after_dbbuf(c);
 }
 
 /* ---- namespaces ---- */
@@ -829,6 +874,7 @@ static const struct {
 				   step_num_queues },
 	[NVME_STEP_ID_AGAIN] = { "Identify Controller, after new firmware", BASE "5.17.2.1",
 				 DL_ADMIN, step_id_again },
+	[NVME_STEP_DBBUF] = { "Doorbell Buffer Config", BASE "5.8", DL_ADMIN, step_dbbuf },
 	[NVME_STEP_NS_CHANGED] = { "Get Log Page, Changed Namespace List", BASE "5.16.1.5",
 				   DL_ADMIN, step_ns_changed },
 	[NVME_STEP_NS_LIST] = { "Identify, active namespaces", BASE "5.17.2.2", DL_ADMIN,

@@ -83,7 +83,8 @@ struct plx_nvme_qpair {
 	uint8_t identity; /* device addresses are virtual addresses */
 	uint8_t state; /* enum nvme_qp_state, as the owner sees it */
 	uint16_t depth; /* identifiers: sq_size - 1 */
-	uint16_t sq_direct; /* ring index whose entry need not wait for the flush; or NVME_NO_INDEX */
+	/* ring index whose entry need not wait for the flush; or NVME_NO_INDEX */
+	uint16_t sq_direct;
 
 	/* line 1: completion */
 	struct plx_nvme_cpl *cq plx_aligned(PLX_CACHE_LINE);
@@ -121,6 +122,11 @@ struct plx_nvme_qpair {
 	bool db_by_call;
 	volatile uint32_t db[2];
 	uint32_t db_sent[2];
+	/* with shadow doorbells: registers, and up to where the controller has looked; else NULL */
+	volatile uint32_t *db_register[2];
+	volatile uint32_t *db_event[2];
+	int irq_fd; /* -1: no interrupts */
+	uint16_t irq_vector;
 
 	/* shared with the controller's thread, which writes @want ... */
 	struct {
@@ -136,7 +142,7 @@ struct plx_nvme_qpair {
 } plx_aligned(PLX_NO_SHARE);
 _Static_assert(offsetof(struct plx_nvme_qpair, cq) == 64, "submission is one line");
 _Static_assert(offsetof(struct plx_nvme_qpair, ctrlr) == 128, "completion is one line");
-#define NVME_NO_CID 0xffffu
+#define NVME_NO_CID   0xffffu
 #define NVME_NO_INDEX 0xffffu
 
 enum nvme_reset_reason { /* why a queue pair's owner asks for a reset of the controller */
@@ -262,6 +268,8 @@ int qpair_attention(struct plx_nvme_qpair *qp);
 /** qpair_housekeep - every NVME_HOUSEKEEP_POLLS polls: advance the epoch, look for commands that
  *  took too long. Every poll for a device that needs more than memory to be reached */
 void qpair_housekeep(struct plx_nvme_qpair *qp);
+/** qpair_send_doorbells - those that the hot path keeps in memory */
+void qpair_send_doorbells(struct plx_nvme_qpair *qp);
 /** qpair_bad_cqe - a completion with an identifier that is not outstanding: the controller is
  *  broken */
 void qpair_bad_cqe(struct plx_nvme_qpair *qp, const struct plx_nvme_cpl *cpl);

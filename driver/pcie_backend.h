@@ -53,6 +53,11 @@ struct plx_pcie_backend {
 	void (*dma_unmap)(struct plx_pcie_dev *dev, const struct plx_mem_region *r);
 	/** interrupt vectors as eventfds; NULL: none */
 	int (*irq_enable)(struct plx_pcie_dev *dev, unsigned vector, int eventfd);
+	/** the same for vectors 0 to @count - 1 at once, where they can only be had so; preferred.
+	 *  Return: how many there are, 1 or more; -errno */
+	int (*irq_vectors)(struct plx_pcie_dev *dev, unsigned count, const int *eventfds);
+	/** with irq_line: after an interrupt, before one waits for the next */
+	void (*irq_unmask)(struct plx_pcie_dev *dev);
 };
 
 /** struct plx_pcie_dev - a backend's device begins with this */
@@ -67,6 +72,8 @@ struct plx_pcie_dev {
 	int numa;
 	const struct dptr_iova *iova; /* NULL: it takes virtual addresses, no look-up per I/O */
 	bool iova_is_pa; /* they are physical ones */
+	bool irq_line; /* interrupts are a level, masked by each (INTx) */
+	bool doorbells_cross; /* stores to doorbells leave the machine's memory: shadows pay */
 };
 
 void plx_nvme_register_backend(const struct plx_pcie_backend *b);

@@ -56,7 +56,12 @@ static void qpair_rewind(struct plx_nvme_qpair *qp)
 	qp->phase = 1;
 	/* a controller that was disabled begins with doorbells of 0 */
 	memset(qp->db_sent, 0, sizeof(qp->db_sent));
-	qp->db[0] = qp->db[1] = 0;
+	if (qp->db_by_call) {
+		*qp->sq_db = 0;
+		*qp->cq_db = 0;
+	}
+	if (qp->db_event[0])
+		*qp->db_event[0] = *qp->db_event[1] = 0;
 }
 
 /* Doorbells of queue y (NVMe over PCIe Transport 1.0c §3.1.2), from 1000h on: SQ's, then CQ's */
@@ -72,6 +77,21 @@ static volatile uint32_t *doorbell_at(struct plx_pcie_dev *dev, size_t offset)
 	return (volatile uint32_t *)((volatile char *)dev->doorbells + offset);
 }
 
+/* The hot path stores to the shadows; registers follow once per poll, if the controller asks for
+ * it. */
+static void qpair_shadow_doorbells(struct plx_nvme_qpair *qp, size_t sq, size_t cq)
+{
+	char *shadow = qp->ctrlr->shadow, *events = shadow + PLX_PAGE_SIZE;
+
+	qp->db_by_call = true;
+	qp->db_register[0] = qp->sq_db;
+	qp->db_register[1] = qp->cq_db;
+	qp->sq_db = (volatile uint32_t *)(shadow + sq);
+	qp->cq_db = (volatile uint32_t *)(shadow + cq);
+	qp->db_event[0] = (volatile uint32_t *)(events + sq);
+	qp->db_event[1] = (volatile uint32_t *)(events + cq);
+}
+
 static int qpair_map_doorbells(struct plx_nvme_qpair *qp)
 {
 	struct plx_pcie_dev *dev = qp->ctrlr->dev;
@@ -81,6 +101,8 @@ static int qpair_map_doorbells(struct plx_nvme_qpair *qp)
 		return -ENOSPC;
 	qp->sq_db = doorbell_at(dev, sq);
 	qp->cq_db = doorbell_at(dev, cq);
+	if (qp->qid && qp->ctrlr->shadow_on && qp->sq_db && qp->cq_db)
+		qpair_shadow_doorbells(qp, sq, cq);
 	if (!qp->sq_db || !qp->cq_db) {
 		qp->db_by_call = true;
 		qp->sq_db = &qp->db[0];
@@ -99,6 +121,7 @@ int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid
 	memset(qp, 0, sizeof(*qp));
 	qp->ctrlr = c;
 	qp->qid = qid;
+	qp->irq_fd = -1;
 	qp->owner = pthread_self();
 	qp->sq_size = (uint16_t)(size < limit ? size : limit);
 	/* room beyond the depth, so that the head doorbell is rung once for many completions */
@@ -321,17 +344,30 @@ static void qpair_retry_due(struct plx_nvme_qpair *qp, uint64_t now)
 	qp->retries_waiting = waiting;
 }
 
+/* The controller wants to be told when a doorbell moves past the event index (§B.5): it stops to
+ * look by itself after it has set that, so the shadow has to be seen before the index is read. */
+static bool passes_event(const volatile uint32_t *event, uint32_t old, uint32_t now)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	return (uint16_t)(now - *event - 1) < (uint16_t)(now - old);
+}
+
 /* What has been submitted before this poll goes out with it, too. */
-static void qpair_send_doorbells(struct plx_nvme_qpair *qp)
+void qpair_send_doorbells(struct plx_nvme_qpair *qp)
 {
 	struct plx_pcie_dev *dev = qp->ctrlr->dev;
 
 	qpair_ring_sq(qp);
 	for (unsigned i = 0; i < 2; i++) {
-		if (qp->db[i] == qp->db_sent[i])
+		uint32_t now = i ? *qp->cq_db : *qp->sq_db, old = qp->db_sent[i];
+
+		if (now == old)
 			continue;
-		qp->db_sent[i] = qp->db[i];
-		dev->ops->doorbell_write(dev, (uint32_t)doorbell_offset(qp, i), qp->db[i]);
+		qp->db_sent[i] = now;
+		if (!qp->db_register[i])
+			dev->ops->doorbell_write(dev, (uint32_t)doorbell_offset(qp, i), now);
+		else if (passes_event(qp->db_event[i], old, now))
+			*qp->db_register[i] = now;
 	}
 }
 
@@ -339,7 +375,7 @@ static void qpair_send_doorbells(struct plx_nvme_qpair *qp)
 static uint16_t qpair_reach_device(struct plx_nvme_qpair *qp)
 {
 	struct plx_pcie_dev *dev = qp->ctrlr->dev;
-	bool each = qp->db_by_call;
+	bool each = qp->db_by_call || qp->irq_fd >= 0; /* polls are few where they are waited for */
 
 	if (qp->db_by_call)
 		qpair_send_doorbells(qp);
@@ -466,14 +502,14 @@ static void qid_give_back(struct plx_nvme_ctrlr *c, uint16_t qid)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* §5.4: physically contiguous, no interrupt */
+/* §5.4: physically contiguous; IV, IEN */
 void qpair_create_cq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd)
 {
 	*cmd = (struct plx_nvme_cmd){
 		.opc = nvme_admin_create_cq,
 		.prp1 = ctrlr_iova(qp->ctrlr, qp->cq, (size_t)qp->cq_size * sizeof(*qp->cq)),
 		.cdw10 = (uint32_t)(qp->cq_size - 1) << 16 | qp->qid,
-		.cdw11 = 1,
+		.cdw11 = qp->irq_fd < 0 ? 1 : (uint32_t)qp->irq_vector << 16 | 2 | 1,
 	};
 }
 
@@ -612,6 +648,8 @@ struct plx_nvme_qpair *plx_nvme_qpair_create(struct plx_nvme_ctrlr *c,
 	if (rc)
 		goto free_qp;
 	qp->priority = o.priority & 3;
+	if (o.interrupts)
+		qpair_irq_init(qp);
 	rc = split_pool_init(qp, o.max_split_ios);
 	if (rc)
 		goto fini;

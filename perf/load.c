@@ -8,8 +8,9 @@
  * completion that made room for it and stops in its own callback: the generator's own work is
  * inside the latency, never hidden.
  *
- * One time stamp for up to PERF_PER_STAMP completions found together, two per turn that found any, one per turn that found none; from
- * these come the cycles spent submitting, completing and polling in vain.
+ * One time stamp for up to PERF_PER_STAMP completions found together, two per turn that found any,
+ * one per turn that found none; from these come the cycles spent submitting, completing and polling
+ * in vain.
  */
 #include "perf/perf.h"
 #include <errno.h>
@@ -403,6 +404,8 @@ static uint64_t run_own_loop(struct perf_worker *w, uint64_t t)
 	uint64_t end;
 
 	plx_thread_poll(w->thread);
+	if (w->epoll >= 0)
+		perf_wait(w, t);
 	end = plx_tsc();
 	if (w->inline_controller)
 		w->cycles.controller += end - t;
@@ -412,8 +415,9 @@ static uint64_t run_own_loop(struct perf_worker *w, uint64_t t)
 static void worker_loop(struct perf_worker *w)
 {
 	uint64_t t = plx_tsc();
-	uint32_t own_every = w->inline_controller ? 1 : LOOP_EVERY;
-	uint32_t until_own = own_every, until_check = LOOP_EVERY;
+	uint32_t own_every = w->inline_controller || w->epoll >= 0 ? 1 : LOOP_EVERY;
+	uint32_t check_every = w->epoll >= 0 ? 1 : LOOP_EVERY;
+	uint32_t until_own = own_every, until_check = check_every;
 
 	for (;;) {
 		for (unsigned i = 0; i < w->njobs; i++)
@@ -425,7 +429,7 @@ static void worker_loop(struct perf_worker *w)
 		if (plx_unlikely(t >= w->next_event) && worker_event(w, t) == PERF_DRAIN)
 			return;
 		if (plx_unlikely(!--until_check)) {
-			until_check = LOOP_EVERY;
+			until_check = check_every;
 			if (worker_should_stop(w))
 				return;
 		}

@@ -273,6 +273,12 @@ static int take_queue_pairs(struct parser *p, const char *arg)
 	return take_u32(p, arg, 1, 65535, &p->cfg->queue_pairs);
 }
 
+static int take_interrupts(struct parser *p, const char *arg)
+{
+	p->cfg->interrupts = true;
+	return 0;
+}
+
 static int take_no_shutdown(struct parser *p, const char *arg)
 {
 	p->cfg->no_shutdown = true;
@@ -547,6 +553,8 @@ const struct row options_rows[] = {
 	{ 'P', "num-qpairs", "N", "queue pairs for each namespace and core (1)", take_queue_pairs },
 	{ 'N', "no-shst-notification", NULL, "leave the controller without a shutdown notification",
 	  take_no_shutdown },
+	{ KEY_INTERRUPTS, "interrupts", NULL,
+	  "wait for the devices' interrupts instead of polling; with -r", take_interrupts },
 	{ 0, "Commands" },
 	{ 'O', "io-unit-size", "SIZE", "hand over each I/O as pieces of this size (one piece)",
 	  take_io_unit },

@@ -119,6 +119,9 @@ int options_check(struct parser *p)
 		return options_refuse(p, "--virtual and -r name different devices: choose one");
 	if (!cfg->ntrids)
 		cfg->use_virtual = true;
+	if (cfg->interrupts && cfg->use_virtual)
+		return options_refuse(p, "--interrupts needs a device that has some: the virtual "
+					 "controller is polled; name one with -r");
 	if (check_load(p) || check_verify(p) || check_results(p))
 		return -EINVAL;
 	cfg->progress = !p->quiet && isatty(STDERR_FILENO);

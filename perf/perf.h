@@ -31,8 +31,8 @@
  * back some ten nanoseconds after it. A stamp for each would cost a quarter of all that the
  * generator and the driver do (25 of 96 ticks at depth 128 on a Zen 4).
  */
-#define PERF_PER_STAMP	 4
-#define PERF_FOREVER_NS	 (3650ull * 86400 * 1000000000) /* ticks of ten years still fit 64 bits */
+#define PERF_PER_STAMP	4
+#define PERF_FOREVER_NS (3650ull * 86400 * 1000000000) /* ticks of ten years still fit 64 bits */
 
 struct perf_job;
 struct perf_worker;
@@ -68,6 +68,7 @@ struct perf_config {
 	bool device_latency; /* -l */
 	uint32_t continue_on_error; /* -Q: log every n-th error; 0: stop at the first */
 	bool no_shutdown; /* -N */
+	bool interrupts;
 	bool verify;
 	bool calibrate;
 	uint64_t seed;
@@ -123,6 +124,11 @@ struct perf_engine {
 	int (*poll)(struct perf_job *job, uint32_t max);
 	void (*flush)(struct perf_job *job);
 	void (*give_up)(struct perf_job *job);
+	/** for --interrupts: what becomes readable, edge-triggered; -errno: nothing. NULL:
+	 *  nothing */
+	int (*wait_fd)(struct perf_job *job);
+	/** doorbells are rung. Return: false when there is something to poll for */
+	bool (*may_wait)(struct perf_job *job);
 };
 extern const struct perf_engine perf_engine_nvme;
 
@@ -212,7 +218,8 @@ enum perf_phase { PERF_WARMUP, PERF_MEASURE, PERF_DRAIN, PERF_OVER };
 /* One core that generates load */
 struct perf_worker {
 	uint64_t now; /* time stamp of the last completion */
-	uint32_t stamp_at; /* the next one is taken when a job has so many completions in its turn */
+	/* the next one is taken when a job has so many completions in its turn */
+	uint32_t stamp_at;
 	struct plx_tsc_scale scale;
 	uint64_t next_event; /* ticks: warm-up ends, interval ends, time is up */
 	struct perf_cycles cycles;
@@ -235,6 +242,7 @@ struct perf_worker {
 	const struct perf_config *cfg;
 	unsigned cpu, index;
 	int rc;
+	int epoll; /* --interrupts; -1: polling */
 	_Atomic bool *stop; /* set by Ctrl-C or by a failing worker */
 	pthread_t os_thread;
 } plx_aligned(PLX_NO_SHARE);
@@ -381,6 +389,14 @@ void perf_verify_written(struct perf_verify *v, struct perf_task *t);
 /** perf_verify_check - blocks of @t were read. Return: mismatching blocks, each reported on
  *  standard error with its LBA and what was wrong (the first 10,000 of a run) */
 uint32_t perf_verify_check(struct perf_verify *v, struct perf_task *t);
+
+/* ---- wait.c ---- */
+
+/** perf_wait_open - --interrupts: the worker's jobs are open. Return: 0; -errno, logged */
+int perf_wait_open(struct perf_worker *w);
+void perf_wait_close(struct perf_worker *w);
+/** perf_wait - until a job has completions, the worker has something to do, or some milliseconds */
+void perf_wait(struct perf_worker *w, uint64_t now);
 
 /* ---- series.c ---- */
 

@@ -414,6 +414,7 @@ static int set_devices(json_t *o, const struct perf_results *r)
 	rc |= set(o, "virtual", cfg->use_virtual ? text(cfg->virtual_spec) : json_null());
 	rc |= set(o, "transports", trids(cfg));
 	rc |= set(o, "no_shutdown", json_boolean(cfg->no_shutdown));
+	rc |= set(o, "interrupts", json_boolean(cfg->interrupts));
 	rc |= set(o, "memory_mib", number(cfg->mem_mb));
 	rc |= set(o, "no_huge", json_boolean(cfg->no_huge));
 	return rc;

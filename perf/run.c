@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define ADMIN_POLL_US 1000
+#define ADMIN_WAIT_US 20000 /* with --interrupts: each look wakes the processor */
 
 /* ---- cores ---- */
 
@@ -101,6 +102,7 @@ static int make_workers(struct perf_run *run)
 
 		snprintf(name, sizeof name, "perf.%d", cpu);
 		w->cpu = (unsigned)cpu;
+		w->epoll = -1;
 		w->index = run->nworkers;
 		w->cfg = run->cfg;
 		w->stop = &run->stop;
@@ -164,6 +166,7 @@ static int attach(struct perf_run *run, const struct plx_nvme_trid *trid,
 	opts.timeout_ms = cfg->timeout_ms;
 	opts.timeout_action = cfg->timeout_action;
 	opts.no_shutdown = cfg->no_shutdown;
+	opts.interrupts = cfg->interrupts;
 	opts.retry_count = 0; /* a tool that measures shows what fails */
 	if (cfg->io_unit)
 		opts.use_sgl = true;
@@ -444,7 +447,9 @@ static int worker_open(struct perf_run *run, struct perf_worker *w)
 
 		if (pc->owner != w)
 			continue;
-		pc->poller = plx_poller_create(poll_ctrlr, pc->ctrlr, ADMIN_POLL_US);
+		pc->poller =
+			plx_poller_create(poll_ctrlr, pc->ctrlr,
+					  run->cfg->interrupts ? ADMIN_WAIT_US : ADMIN_POLL_US);
 		if (!pc->poller)
 			return -ENOMEM;
 	}
@@ -468,11 +473,12 @@ static int worker_open(struct perf_run *run, struct perf_worker *w)
 		}
 	}
 	w->opened = true;
-	return 0;
+	return perf_wait_open(w);
 }
 
 static void worker_close(struct perf_run *run, struct perf_worker *w)
 {
+	perf_wait_close(w);
 	for (unsigned i = 0; i < w->njobs; i++)
 		w->jobs[i]->engine->close(w->jobs[i]);
 	for (unsigned i = 0; i < run->nctrlrs; i++) {

@@ -5,13 +5,11 @@
 #include "driver/transport/pcie.h"
 #include "core/fault.h"
 #include <errno.h>
-#include <limits.h>
 #include <linux/pci_regs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* ---- BARs ---- */
 
@@ -54,6 +52,7 @@ void pcie_use_bar0(struct pcie_dev *d)
 	d->base.bar = d->bar0.mem;
 	d->base.doorbells = (volatile uint32_t *)((char *)d->bar0.mem + PCIE_DB_OFFSET);
 	d->base.doorbell_bytes = d->bar0.len - PCIE_DB_OFFSET;
+	d->base.doorbells_cross = true;
 }
 
 /* ---- configuration space ---- */
@@ -69,11 +68,11 @@ int pcie_enable(struct pcie_dev *d)
 	if (rc)
 		goto fail;
 	code = (uint32_t) class[2] << 16 | (uint32_t) class[1] << 8 | class[0];
-	if (code != PCIE_CLASS_NVME) {
+	if (code != PLX_PCI_CLASS_NVME) {
 		nvme_log(ERR,
 			 "controller '%s': is a PCI device of class %06xh, not an NVMe controller "
 			 "(%06xh): plx-setup status lists those",
-			 d->bdf, code, PCIE_CLASS_NVME);
+			 d->bdf, code, PLX_PCI_CLASS_NVME);
 		return -ENOTSUP;
 	}
 	rc = ops->cfg_read(&d->base, PCI_COMMAND, &command, sizeof(command));
@@ -98,43 +97,54 @@ void pcie_init(struct pcie_dev *d, const char *bdf, const struct plx_pcie_backen
 
 /* ---- open ---- */
 
-/* Name of the kernel driver; "" when there is none. Return: 0; -ENODEV no such function */
-static int driver_of(const char *bdf, char *name, size_t size)
+/* Who has the function, why that is in the way, and what to do about it. Return: -errno */
+static int refuse_driver(const char *bdf, const struct plx_pci_func *f)
 {
-	char path[96], target[PATH_MAX];
-	ssize_t n;
+	struct plx_pci_use *uses = NULL;
+	char what[400];
+	size_t n = 0;
 
-	snprintf(path, sizeof(path), PCIE_SYSFS "/%s", bdf);
-	if (access(path, F_OK))
-		return -ENODEV;
-	snprintf(path, sizeof(path), PCIE_SYSFS "/%s/driver", bdf);
-	n = readlink(path, target, sizeof(target) - 1);
-	target[n < 0 ? 0 : n] = '\0';
-	snprintf(name, size, "%s", n < 0 ? "" : strrchr(target, '/') + 1);
-	return 0;
+	if (!*f->driver) {
+		nvme_log(ERR, "controller '%s': is bound to no driver: plx-setup bind %s", bdf,
+			 bdf);
+		return -ENOTSUP;
+	}
+	plx_pci_uses(f, &uses, &n);
+	if (n)
+		nvme_log(ERR,
+			 "controller '%s': is bound to '%s', and in use (%s): end that, then "
+			 "plx-setup bind %s",
+			 bdf, f->driver, plx_pci_use_text(&uses[0], what, sizeof(what)), bdf);
+	else
+		nvme_log(ERR,
+			 "controller '%s': is bound to '%s', which lets no program at it: "
+			 "plx-setup bind %s",
+			 bdf, f->driver, bdf);
+	free(uses);
+	return -EBUSY;
 }
 
 static int pcie_open(const struct plx_nvme_trid *trid, struct plx_pcie_dev **dev)
 {
 	const char *bdf = trid->traddr;
-	char driver[64];
+	struct plx_pci_addr addr;
+	struct plx_pci_func f;
+	char why[160];
 	int rc;
 
-	if (!*bdf) {
-		nvme_log(ERR, "controller: traddr is missing: trtype:PCIe needs the function's "
-			      "address, as plx-setup status lists them");
+	if (plx_pci_addr_parse(bdf, &addr, why, sizeof(why))) {
+		nvme_log(ERR, "controller '%s': traddr: %s; plx-setup status lists what is there",
+			 bdf, why);
 		return -EINVAL;
 	}
-	rc = driver_of(bdf, driver, sizeof(driver));
+	rc = plx_pci_read(&addr, &f);
 	if (rc)
 		return rc;
-	if (!strcmp(driver, "vfio-pci"))
-		return pcie_vfio_open(bdf, dev);
-	nvme_log(ERR,
-		 "controller '%s': is bound to %s%s%s, which lets no program at it: plx-setup "
-		 "bind %s",
-		 bdf, *driver ? "'" : "no driver", driver, *driver ? "'" : "", bdf);
-	return *driver ? -EBUSY : -ENOTSUP;
+	if (!strcmp(f.driver, "vfio-pci"))
+		return pcie_vfio_open(bdf, &f, dev);
+	if (!strcmp(f.driver, "igb_uio") || !strncmp(f.driver, "uio_", 4))
+		return pcie_uio_open(bdf, &f, dev);
+	return refuse_driver(bdf, &f);
 }
 
 static const struct plx_pcie_backend pcie_backend = {

@@ -4,19 +4,19 @@
  *
  *   pcie.c       finding out which kernel driver a function is bound to, and what is common
  *   pcie_vfio.c  devices behind an IOMMU, by the kernel's VFIO
+ *   pcie_uio.c   devices behind none, by a driver of the kernel's UIO
  *   pcie_group.c VFIO's groups and containers: memory mapped for devices
  *   pcie_iova.c  the addresses by which they reach it
  */
 #ifndef POLLUX_DRIVER_TRANSPORT_PCIE_H
 #define POLLUX_DRIVER_TRANSPORT_PCIE_H
 
+#include "core/pci.h"
 #include "driver/nvme_internal.h"
 #include "driver/transport/pcie_iova.h"
 
-#define PCIE_DB_OFFSET	0x1000u /* doorbells in BAR 0 (NVMe over PCIe Transport 1.0c §3.1.2) */
-#define PCIE_BDF_LEN	32
-#define PCIE_CLASS_NVME 0x010802u
-#define PCIE_SYSFS	"/sys/bus/pci/devices"
+#define PCIE_DB_OFFSET 0x1000u /* doorbells in BAR 0 (NVMe over PCIe Transport 1.0c §3.1.2) */
+#define PCIE_SYSFS     "/sys/bus/pci/devices"
 
 /** struct pcie_bar - a mapped BAR; SIGBUS in it sets the device's cut_off */
 struct pcie_bar {
@@ -28,7 +28,7 @@ struct pcie_bar {
 /** struct pcie_dev - what the devices of all kernel drivers begin with */
 struct pcie_dev {
 	struct plx_pcie_dev base;
-	char bdf[PCIE_BDF_LEN];
+	char bdf[PLX_PCI_ADDR_TEXT];
 	struct pcie_bar bar0;
 };
 
@@ -50,7 +50,11 @@ void pcie_init(struct pcie_dev *d, const char *bdf, const struct plx_pcie_backen
 
 /* ---- pcie_vfio.c ---- */
 
-int pcie_vfio_open(const char *bdf, struct plx_pcie_dev **dev);
+int pcie_vfio_open(const char *bdf, const struct plx_pci_func *f, struct plx_pcie_dev **dev);
+
+/* ---- pcie_uio.c ---- */
+
+int pcie_uio_open(const char *bdf, const struct plx_pci_func *f, struct plx_pcie_dev **dev);
 
 /* ---- pcie_group.c ---- */
 
@@ -58,7 +62,7 @@ struct pcie_group;
 
 /** pcie_group_get - the IOMMU group of a function, opened and with its memory translated.
  *  Return: NULL with errno, logged */
-struct pcie_group *pcie_group_get(const char *bdf);
+struct pcie_group *pcie_group_get(const char *bdf, const struct plx_pci_func *f);
 void pcie_group_put(struct pcie_group *g);
 int pcie_group_fd(const struct pcie_group *g);
 /** pcie_group_retire - its device is gone: the next one of that number is another group */

@@ -7,10 +7,8 @@
  * allow may differ.
  */
 #include "driver/transport/pcie.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,24 +210,24 @@ static int learn_spans(struct pcie_group *g)
 
 /* ---- open ---- */
 
-/* Return: the group; -ENOENT no IOMMU, logged */
-static int group_number(const char *bdf)
+/* Names what keeps VFIO from handing out the group. Return: -EPERM */
+static int refuse_group(const struct pcie_group *g, const char *bdf)
 {
-	char path[96], target[PATH_MAX];
-	ssize_t n;
+	struct plx_pci_func *f = NULL;
+	char names[300] = "";
+	size_t n = 0, at = 0;
 
-	snprintf(path, sizeof(path), PCIE_SYSFS "/%s/iommu_group", bdf);
-	n = readlink(path, target, sizeof(target) - 1);
-	if (n < 0) {
-		nvme_log(ERR,
-			 "controller '%s': is behind no IOMMU, which vfio-pci needs: switch it on "
-			 "(firmware: VT-d or AMD-Vi; kernel: intel_iommu=on), or plx-setup bind "
-			 "%s uio_pci_generic",
-			 bdf, bdf);
-		return -ENOENT;
-	}
-	target[n] = '\0';
-	return atoi(strrchr(target, '/') + 1);
+	plx_pci_group(g->number, &f, &n);
+	for (size_t i = 0; i < n && at < sizeof(names); i++)
+		if (!plx_pci_group_tolerates(&f[i]))
+			at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s (%s)",
+					       at ? ", " : "", f[i].name, f[i].driver);
+	free(f);
+	nvme_log(ERR,
+		 "controller '%s': shares IOMMU group %d with devices that other drivers have: %s: "
+		 "plx-setup bind those too, or unbind them",
+		 bdf, g->number, names);
+	return -EPERM;
 }
 
 static int open_failed(const char *bdf, const char *path)
@@ -272,15 +270,7 @@ static int open_group(struct pcie_group *g, const char *bdf)
 		return open_failed(bdf, path);
 	if (ioctl(g->fd, VFIO_GROUP_GET_STATUS, &status))
 		return open_failed(bdf, path);
-	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE)) {
-		nvme_log(ERR,
-			 "controller '%s': its IOMMU group %d has devices that other drivers use: "
-			 "bind all of them to vfio-pci, or unbind them (ls "
-			 "/sys/kernel/iommu_groups/%d/devices)",
-			 bdf, g->number, g->number);
-		return -EPERM;
-	}
-	return 0;
+	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : refuse_group(g, bdf);
 }
 
 static int open_container(struct pcie_group *g, const char *bdf)
@@ -333,13 +323,18 @@ static struct pcie_group *group_open(int number, const char *bdf)
 	return g;
 }
 
-struct pcie_group *pcie_group_get(const char *bdf)
+struct pcie_group *pcie_group_get(const char *bdf, const struct plx_pci_func *f)
 {
-	int number = group_number(bdf);
+	int number = f->iommu_group;
 	struct pcie_group *g;
 
 	if (number < 0) {
-		errno = -number;
+		nvme_log(ERR,
+			 "controller '%s': is behind no IOMMU, which vfio-pci needs: switch it on "
+			 "(firmware: VT-d or AMD-Vi; kernel: intel_iommu=on), or bind "
+			 "uio_pci_generic with plx-setup",
+			 bdf);
+		errno = ENOENT;
 		return NULL;
 	}
 	pthread_mutex_lock(&groups.lock);

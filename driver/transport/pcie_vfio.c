@@ -62,6 +62,63 @@ static void dma_unmap(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
 	pcie_group_unmap(to_vfio(dev)->group, r);
 }
 
+/* ---- interrupts ---- */
+
+static int set_vectors(struct vfio_dev *v, uint32_t index, unsigned count, const int *fds)
+{
+	size_t size = sizeof(struct vfio_irq_set) + count * sizeof(*fds);
+	struct vfio_irq_set *set = calloc(1, size);
+	int rc;
+
+	if (!set)
+		return -ENOMEM;
+	set->argsz = (uint32_t)size;
+	set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
+	set->index = index;
+	set->count = count;
+	memcpy(set->data, fds, count * sizeof(*fds));
+	rc = ioctl(v->fd, VFIO_DEVICE_SET_IRQS, set) ? -errno : 0;
+	free(set);
+	return rc;
+}
+
+/* MSI-X, else MSI, else the interrupt line, which has to be unmasked after each interrupt */
+static int irq_vectors(struct plx_pcie_dev *dev, unsigned count, const int *fds)
+{
+	static const uint32_t kinds[] = { VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX,
+					  VFIO_PCI_INTX_IRQ_INDEX };
+	struct vfio_dev *v = to_vfio(dev);
+	int rc = -ENOTSUP;
+
+	for (unsigned i = 0; i < PLX_ARRAY_SIZE(kinds); i++) {
+		struct vfio_irq_info info = { .argsz = sizeof(info), .index = kinds[i] };
+		unsigned n;
+
+		if (ioctl(v->fd, VFIO_DEVICE_GET_IRQ_INFO, &info) ||
+		    !(info.flags & VFIO_IRQ_INFO_EVENTFD) || !info.count)
+			continue;
+		n = count < info.count ? count : info.count;
+		rc = set_vectors(v, kinds[i], n, fds);
+		if (rc)
+			continue;
+		dev->irq_line = kinds[i] == VFIO_PCI_INTX_IRQ_INDEX;
+		return (int)n;
+	}
+	return rc;
+}
+
+static void irq_unmask(struct plx_pcie_dev *dev)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof(set),
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK,
+		.index = VFIO_PCI_INTX_IRQ_INDEX,
+		.count = 1,
+	};
+
+	ioctl(to_vfio(dev)->fd, VFIO_DEVICE_SET_IRQS, &set);
+}
+
 /* ---- removal ---- */
 
 static void let_go(struct vfio_dev *v)
@@ -197,7 +254,7 @@ static void vfio_close(struct plx_pcie_dev *dev)
 	free(v);
 }
 
-int pcie_vfio_open(const char *bdf, struct plx_pcie_dev **dev)
+int pcie_vfio_open(const char *bdf, const struct plx_pci_func *f, struct plx_pcie_dev **dev)
 {
 	struct vfio_dev *v = calloc(1, sizeof(*v));
 	int rc;
@@ -206,7 +263,7 @@ int pcie_vfio_open(const char *bdf, struct plx_pcie_dev **dev)
 		return -ENOMEM;
 	pcie_init(&v->pcie, bdf, &vfio_backend);
 	v->fd = v->request = -1;
-	v->group = pcie_group_get(bdf);
+	v->group = pcie_group_get(bdf, f);
 	rc = v->group ? open_device(v) : -errno;
 	if (!rc)
 		rc = open_regions(v);
@@ -229,4 +286,6 @@ static const struct plx_pcie_backend vfio_backend = {
 	.cfg_write = cfg_write,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
+	.irq_vectors = irq_vectors,
+	.irq_unmask = irq_unmask,
 };

@@ -77,6 +77,15 @@ enum plx_nvme_reset_policy {
 	PLX_NVME_RESET_RESUBMIT_IO,
 };
 
+/** enum plx_nvme_shadow - doorbells in memory, which an emulated controller looks at (Doorbell
+ *  Buffer
+ *  Config, §5.8): each store to a register that is saved is an exit of the guest */
+enum plx_nvme_shadow {
+	PLX_NVME_SHADOW_AUTO, /* where the controller has them and its registers are a PCIe BAR */
+	PLX_NVME_SHADOW_NEVER,
+	PLX_NVME_SHADOW_ALWAYS, /* wherever the controller has them */
+};
+
 struct plx_nvme_ctrlr_opts {
 	size_t size; /* sizeof(struct plx_nvme_ctrlr_opts), set by the init function */
 	uint32_t num_io_queues; /* wanted; 0: as many as the controller gives, at most 128 */
@@ -90,6 +99,10 @@ struct plx_nvme_ctrlr_opts {
 	uint32_t max_io_bytes; /* lowers MDTS, for tests; 0: the controller's */
 	bool no_shutdown; /* plx_nvme_disconnect() leaves out the shutdown notification (§3.6.1) */
 	bool use_sgl; /* use SGLs for I/O where the controller has them */
+	/* have interrupt vectors, for the queue pairs that ask for them. No more than a warning
+	 * where there are none */
+	bool interrupts;
+	enum plx_nvme_shadow shadow_doorbells;
 	char hostnqn[224];
 	/* Format NVM, Sanitize, firmware and namespace management; 0: 600,000 */
 	uint32_t long_admin_timeout_ms;
@@ -183,6 +196,34 @@ const char *plx_nvme_iova_mode_name(enum plx_nvme_iova_mode mode);
 typedef void (*plx_nvme_aer_cb)(void *arg, const struct plx_nvme_cpl *cpl);
 void plx_nvme_ctrlr_set_aer_cb(struct plx_nvme_ctrlr *c, plx_nvme_aer_cb cb, void *arg);
 
+/* ---- hot plug: NVMe functions of the PCIe bus that come and go ----
+ *
+ * A controller whose function is pulled fails by itself: its polls return -ENXIO. What comes is
+ * connected as ever once a kernel driver has it that lets programs at it (BOUND).
+ */
+
+enum plx_nvme_hotplug_kind {
+	PLX_NVME_HOTPLUG_ADDED, /* the function is there, without a driver yet */
+	PLX_NVME_HOTPLUG_REMOVED,
+	PLX_NVME_HOTPLUG_BOUND, /* to @driver */
+	PLX_NVME_HOTPLUG_UNBOUND,
+};
+struct plx_nvme_hotplug_event {
+	enum plx_nvme_hotplug_kind kind;
+	char traddr[20]; /* "0000:04:00.0" */
+	char driver[40]; /* where the kernel names it, else "" */
+};
+struct plx_nvme_hotplug;
+/** plx_nvme_hotplug_open - begin to listen to the kernel; needs no privilege, and no environment.
+ *  Return: NULL with errno, logged */
+struct plx_nvme_hotplug *plx_nvme_hotplug_open(void);
+void plx_nvme_hotplug_close(struct plx_nvme_hotplug *h);
+/** plx_nvme_hotplug_fd - readable when there may be an event */
+int plx_nvme_hotplug_fd(const struct plx_nvme_hotplug *h);
+/** plx_nvme_hotplug_next - does not wait. Return: 1 and *@ev; 0 none; -ENOBUFS events were lost:
+ *  look at all devices; other -errno */
+int plx_nvme_hotplug_next(struct plx_nvme_hotplug *h, struct plx_nvme_hotplug_event *ev);
+
 /* ---- namespaces: objects of the controller, valid until it is disconnected ---- */
 
 /** plx_nvme_ctrlr_ns - active namespace by identifier; NULL when there is none */
@@ -210,6 +251,7 @@ struct plx_nvme_qpair_opts {
 	uint32_t queue_size; /* entries of the submission queue; 0: 256; lowered to CAP.MQES */
 	uint32_t max_split_ios; /* commands larger than MDTS outstanding at once; default 64 */
 	int numa; /* node for the rings; PLX_NUMA_ANY: the device's */
+	bool interrupts; /* completions are signalled, see plx_nvme_qpair_fd() */
 	/* PLX_NVME_PRIO_*: with weighted_arbitration of the controller's options */
 	uint8_t priority;
 };
@@ -261,6 +303,25 @@ int plx_nvme_qpair_poll(struct plx_nvme_qpair *qp, uint32_t max);
  *  process (VFIOUSER, when it lets no doorbells be mapped), the next poll sends it */
 void plx_nvme_qpair_flush(struct plx_nvme_qpair *qp);
 uint32_t plx_nvme_qpair_outstanding(const struct plx_nvme_qpair *qp);
+
+/* ---- waiting for interrupts ----
+ *
+ * A queue pair made with opts.interrupts, of a controller made so, can be waited for instead of
+ * polled all the time:
+ *
+ *	while (plx_nvme_qpair_poll(qp, 0) >= 0)
+ *		if (plx_nvme_qpair_arm(qp))
+ *			epoll_wait(...) for plx_nvme_qpair_fd(), for a second at most
+ *
+ * A deadline is needed for command timeouts, which are looked at in polls.
+ */
+
+/** plx_nvme_qpair_fd - an eventfd, the driver's, for epoll with EPOLLIN | EPOLLET: it need not be
+ *  read then. Return: the descriptor; -ENOTSUP: no interrupts, this one has to be polled */
+int plx_nvme_qpair_fd(const struct plx_nvme_qpair *qp);
+/** plx_nvme_qpair_arm - before waiting; the owner. Rings doorbells. Return: true when nothing is
+ *  there yet; false: poll first */
+bool plx_nvme_qpair_arm(struct plx_nvme_qpair *qp);
 
 struct plx_nvme_qpair_stats {
 	uint64_t submissions, completions, polls, empty_polls, sq_doorbells, cq_doorbells, splits,

@@ -84,6 +84,16 @@ static void nvme_give_up(struct perf_job *job)
 	plx_nvme_ctrlr_reset(plx_nvme_ns_ctrlr(job->ns));
 }
 
+static int nvme_wait_fd(struct perf_job *job)
+{
+	return plx_nvme_qpair_fd(job->engine_data);
+}
+
+static bool nvme_may_wait(struct perf_job *job)
+{
+	return plx_nvme_qpair_arm(job->engine_data);
+}
+
 static int nvme_open(struct perf_job *job)
 {
 	struct plx_nvme_qpair_opts opts;
@@ -91,6 +101,7 @@ static int nvme_open(struct perf_job *job)
 	plx_nvme_qpair_opts_init(&opts);
 	/* one entry of a ring stays empty; I/O larger than a command takes several */
 	opts.queue_size = job->depth + 1 > 256 ? job->depth + 1 : 256;
+	opts.interrupts = job->cfg->interrupts;
 	job->engine_data = plx_nvme_qpair_create(plx_nvme_ns_ctrlr(job->ns), &opts);
 	return job->engine_data ? 0 : -errno;
 }
@@ -110,4 +121,6 @@ const struct perf_engine perf_engine_nvme = {
 	.poll = nvme_poll,
 	.flush = nvme_flush,
 	.give_up = nvme_give_up,
+	.wait_fd = nvme_wait_fd,
+	.may_wait = nvme_may_wait,
 };

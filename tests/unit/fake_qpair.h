@@ -49,6 +49,7 @@ static inline void fake_init(struct fake *f, uint16_t depth)
 	f->qp = qp = fake_alloc(sizeof(*qp));
 	qp->ctrlr = f->c;
 	qp->qid = 3;
+	qp->irq_fd = -1;
 	qp->identity = 1;
 	qp->depth = depth;
 	qp->sq_size = depth + 1;

@@ -100,6 +100,7 @@ static void begin(void)
 	snprintf(env.cpu, sizeof(env.cpu), "Some Processor");
 	snprintf(env.kernel, sizeof(env.kernel), "Linux 6.1");
 	snprintf(env.memory, sizeof(env.memory), "32 MiB");
+	env.iova_mode = "VA";
 	env.start_s = 1700000000.25;
 }
 

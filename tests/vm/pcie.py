@@ -71,3 +71,54 @@ def verified(bdf, *arguments):
     total = r.json()["total"]
     plx.check(total["ios"] > 0 and not total["errors"], f"{total['ios']} I/Os, {total['errors']} errors", r)
     return r
+
+
+def tool():
+    """tests/vm/nvme_tool.c, built"""
+    return plx.BUILD / "tests/integration/nvme_tool"
+
+
+def exchange(bdf, name):
+    """what the kernel's driver writes, ours reads, and the other way round; `name`: our kernel driver"""
+    blocks, size = 300, 300 * 512
+    with plx.scratch() as folder:
+        theirs, ours, back = (os.path.join(folder, n) for n in ("theirs", "ours", "back"))
+        for path in (theirs, ours):
+            pathlib.Path(path).write_bytes(os.urandom(size))
+        with disk(bdf) as device:
+            plx.run("/usr/bin/dd", f"if={theirs}", f"of={device}", "bs=512", "seek=1000", "oflag=direct").ok()
+        with bound(bdf, name):
+            command = 'exec "$0" "$1" "$2" "$3" "$4" '
+            plx.run("/bin/bash", "-c", command + f">{back}", tool(), "read", trid(bdf), "1000", str(blocks)).ok()
+            plx.equal(pathlib.Path(back).read_bytes(), pathlib.Path(theirs).read_bytes(), "what the kernel wrote")
+            plx.run("/bin/bash", "-c", command + f"<{ours}", tool(), "write", trid(bdf), "3001", str(blocks)).ok()
+        with disk(bdf) as device:
+            plx.run("/usr/bin/dd", f"if={device}", f"of={back}", "bs=512", "skip=3001", f"count={blocks}", "iflag=direct").ok()
+            plx.equal(pathlib.Path(back).read_bytes(), pathlib.Path(ours).read_bytes(), "what we wrote")
+
+
+def children_seconds():
+    """processor time of the programs run so far"""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def waits(bdf, most):
+    """with --interrupts on a device of 10 I/Os a second, plx-perf takes at most that share of a processor:
+    the difference of a long and a short run, as starting costs more than waiting"""
+    def spent(seconds):
+        before = children_seconds()
+        r = perf(bdf, "-q", "1", "-w", "randread", "--interrupts", "--json", "-", seconds=seconds).ok()
+        plx.check(r.json()["total"]["ios"] >= 5 * seconds, "hardly any I/O", r)
+        return children_seconds() - before
+
+    share = (spent(24) - spent(4)) / 20
+    print(f"# {100 * share:.1f} % of a processor")
+    plx.check(share < most, f"{100 * share:.1f} % of a processor while it waits")
+
+
+# a controller of 10 I/Os a second behind all others, for waits()
+SLOW = ("-object throttle-group,id=slow,x-iops-total=10 -blockdev node-name=raw,driver=null-co,size=67108864,read-zeroes=on "
+        "-blockdev driver=throttle,node-name=slow,throttle-group=slow,file=raw "
+        "-device pcie-root-port,id=slowport,chassis=99,slot=99,bus=pcie.0 "
+        "-device nvme,id=slowctrl,serial=SLOW,bus=slowport -device nvme-ns,bus=slowctrl,drive=slow")

@@ -34,5 +34,22 @@ def test_what_cannot_be_opened_is_explained():
             pcie.perf(address).fails(1, says=says)
 
 
+@vm.long
+def test_kernel_and_we_read_what_the_other_wrote():
+    pcie.exchange(pcie.controllers()[0], "vfio-pci")
+
+
+def test_interrupts():
+    with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
+        pcie.verified(bdf, "--interrupts")
+        pcie.verified(bdf, "--interrupts", "-P", "4", "-q", "1")
+
+
+@vm.long
+def test_waiting_takes_no_processor():
+    with pcie.bound(pcie.controllers()[1], "vfio-pci") as bdf:
+        pcie.waits(bdf, 0.02)
+
+
 vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
-                 "--nvme", "serial=PLXA", "--ns", "size=64M")
+                 "--nvme", "serial=PLXA", "--ns", "size=64M", "--qemu", pcie.SLOW)

@@ -24,5 +24,12 @@ def test_hugepages():
         narrow(pcie.verified(bdf, "-o", "262144", "-q", "4"))
 
 
+@vm.long
+def test_interrupt_line():
+    """the kernel has no MSI here, so neither has VFIO"""
+    with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
+        narrow(pcie.verified(bdf, "--interrupts"))
+
+
 vm.main_in_guest("--iommu", "39", "--memory", "1536", "--hugepages", "128", "--module", "vfio-pci",
-                 "--nvme", "serial=PLXA", "--ns", "size=64M")
+                 "--append", "pci=nomsi", "--nvme", "serial=PLXA", "--ns", "size=64M")
