@@ -3,8 +3,10 @@
  * core/tool.c - what every program of pollux does first and last
  */
 #include "core/tool.h"
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -57,4 +59,26 @@ int plx_tool_flush(const char *name)
 	fprintf(stderr, "%s: cannot write to standard output%s%s\n", name, errno ? ": " : "",
 		errno ? strerror(errno) : "");
 	return PLX_EXIT_FAILED;
+}
+
+void plx_tool_one_line(char *text)
+{
+	for (; *text; text++) {
+		if (iscntrl((unsigned char)*text))
+			*text = '?';
+	}
+}
+
+void plx_tool_refuse_option(const char *name, int key, const char *typed, char *err, size_t errlen)
+{
+	char letter[3] = { '-', (char)optopt, '\0' };
+
+	if (optopt > 0 && optopt < 256 && strncmp(typed, "--", 2))
+		typed = letter;
+	if (key == ':')
+		snprintf(err, errlen, "%.64s needs a value: %s --help shows which", typed, name);
+	else if (optopt && strchr(typed, '='))
+		snprintf(err, errlen, "'%.64s': this option takes no value: leave it out", typed);
+	else
+		snprintf(err, errlen, "'%.64s' is no option: %s --help lists them", typed, name);
 }

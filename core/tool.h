@@ -40,4 +40,17 @@ int plx_tool_env_init(const struct plx_env_opts *opts, const char *remedy);
  */
 int plx_tool_flush(const char *name);
 
+/** plx_tool_one_line - makes a message one line, whatever was in a user's or a device's text:
+ *  control characters become '?' */
+void plx_tool_one_line(char *text);
+
+/**
+ * plx_tool_refuse_option - why getopt_long() did not take an option, with opterr 0
+ * @name: the program's
+ * @key: what it returned: '?', or ':' for a value that is missing
+ * @typed: the argument it was at, argv[optind - 1]
+ * @err: the sentence
+ */
+void plx_tool_refuse_option(const char *name, int key, const char *typed, char *err, size_t errlen);
+
 #endif

@@ -4,7 +4,7 @@
  */
 #include "identify/options.h"
 #include "core/text.h"
-#include <ctype.h>
+#include "core/tool.h"
 #include <errno.h>
 #include <getopt.h>
 #include <pollux/nvmf.h>
@@ -329,20 +329,6 @@ static int check_together(struct parser *p)
 	return ID_RUN;
 }
 
-/* getopt's complaints */
-static int refuse_option(struct parser *p, int key, const char *typed)
-{
-	char letter[3] = { '-', (char)optopt, '\0' };
-
-	if (optopt > 0 && optopt < 256 && strncmp(typed, "--", 2))
-		typed = letter;
-	if (key == ':')
-		return refuse(p, "%.64s needs a value: plx-identify --help shows which", typed);
-	if (optopt && strchr(typed, '='))
-		return refuse(p, "'%.64s': this option takes no value: leave it out", typed);
-	return refuse(p, "'%.64s' is no option: plx-identify --help lists them", typed);
-}
-
 static int parse_all(struct parser *p, int argc, char **argv)
 {
 	int index, key;
@@ -364,8 +350,11 @@ static int parse_all(struct parser *p, int argc, char **argv)
 			}
 			continue;
 		}
-		if (key == '?' || key == ':')
-			return refuse_option(p, key, argv[optind - 1]);
+		if (key == '?' || key == ':') {
+			plx_tool_refuse_option("plx-identify", key, argv[optind - 1], p->err,
+					       p->errlen);
+			return -EINVAL;
+		}
 		if (key == 'h' || key == KEY_VERSION)
 			return key == 'h' ? ID_HELP : ID_VERSION;
 		if (index < 0)
@@ -390,10 +379,8 @@ int id_options_parse(struct id_options *o, int argc, char **argv, char *err, siz
 				  .wanted = { .fid = -1, .lid_len = DEFAULT_LOG_LEN } };
 	rc = parse_all(&p, argc, argv);
 	/* one line, whatever the user's text has in it */
-	for (char *s = err; rc < 0 && *s; s++) {
-		if (iscntrl((unsigned char)*s))
-			*s = '?';
-	}
+	if (rc < 0)
+		plx_tool_one_line(err);
 	return rc;
 }
 

@@ -3,7 +3,6 @@
  * targets/rpc/options.c - the command line of plx-rpc: its own options, a method, the method's
  */
 #include "targets/rpc/cli.h"
-#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -301,9 +300,6 @@ int cli_parse(struct cli_options *o, int argc, char **argv, char *err, size_t er
 	json_decref(o->params);
 	o->params = NULL;
 	/* one line, whatever the user's text has in it */
-	for (char *s = err; *s; s++) {
-		if (iscntrl((unsigned char)*s))
-			*s = '?';
-	}
+	plx_tool_one_line(err);
 	return rc;
 }
