@@ -96,7 +96,7 @@ Test(ns_cmd, entry_and_slot_hold_the_same_command)
 	cr_assert_arr_eq(&cmd, &f.qp->slots[cmd.cid].cmd, sizeof(cmd));
 }
 
-/* Single commands are written to the ring at once, later ones of a turn by the flush: batches of all
+/* Lone commands are written to the ring at once, those of a turn by the flush: batches of all
  * sizes, many times around the ring */
 Test(ns_cmd, entries_are_whole_and_in_order_when_the_doorbell_moves)
 {
