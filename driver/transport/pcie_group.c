@@ -106,7 +106,8 @@ static int map_new(struct pcie_group *g, const char *bdf, const struct plx_mem_r
 	if (ioctl(g->container, VFIO_IOMMU_MAP_DMA, &m)) {
 		rc = -errno;
 		explain_map(bdf, r, -rc);
-		return rc;
+		/* a limit, not a lack */
+		return rc == -ENOMEM ? -EPERM : rc;
 	}
 	plx_ranges_insert(&g->iovas.table,
 			  &(struct plx_range){ .base = m.vaddr, .len = m.size, .iova = m.iova });

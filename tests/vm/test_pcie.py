@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Our driver on SSDs that QEMU emulates, behind an IOMMU of 48 address bits."""
+import os
+import pathlib
+
 import vm
 import plx
 import pcie
@@ -37,6 +40,25 @@ def test_what_cannot_be_opened_is_explained():
 @vm.long
 def test_kernel_and_we_read_what_the_other_wrote():
     pcie.exchange(pcie.controllers()[0], "vfio-pci")
+
+
+@vm.long
+def test_user_with_the_group_and_the_limit():
+    user = ("--reuid", "1000", "--regid", "1000", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+
+    def as_user(bdf, kib):
+        command = f'ulimit -l {kib} && exec setpriv "$@"'
+        return plx.run("/bin/bash", "-c", command, "bash", *user, plx.program("plx-perf"), "-r", pcie.trid(bdf),
+                       "-q", "8", "-w", "randread", "-d", "500")
+
+    with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
+        group = pathlib.Path("/dev/vfio", (pcie.BUS / "devices" / bdf / "iommu_group").resolve().name)
+        vm.wait_until(group.exists, group)
+        as_user(bdf, 1 << 20).fails(1, says=f"no permission to open {group}.*chown 1000 {group}")
+        os.chown(group, 1000, 1000)
+        r = as_user(bdf, 8192).fails(1, says="cannot be locked.*8192 KiB.*ulimit -l")
+        plx.check("raise -s" not in r.err, "it blames -s", r)
+        as_user(bdf, 1 << 20).ok()
 
 
 def test_interrupts():
