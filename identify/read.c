@@ -10,7 +10,7 @@
 
 /* Log pages longer than this need extended data (LPA bit 2): 12 bits of dwords */
 #define SHORT_LOG_MAX 16384u
-/* Command specific status (TP4146), which libnvme 1.3 lacks */
+/* Generic status (TP4146), which libnvme 1.3 lacks */
 #define SC_FDP_DISABLED 0x29
 
 bool id_not_supported(uint16_t status)
@@ -18,7 +18,7 @@ bool id_not_supported(uint16_t status)
 	switch (PLX_NVME_ST_CODE(status)) {
 	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_INVALID_OPCODE):
 	case PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_INVALID_FIELD):
-	case PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, SC_FDP_DISABLED):
+	case PLX_NVME_ST(NVME_SCT_GENERIC, SC_FDP_DISABLED):
 	case PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_INVALID_LOG_PAGE):
 		return true;
 	default:
