@@ -208,5 +208,4 @@ def test_killed_guest_harms_nobody():
         attempt(tgt, folder, "verify next --rw=randwrite --bs=4k --size=4M; no_trouble").says("^next verified$")
 
 
-if __name__ == "__main__":
-    vm.main()
+vm.main()

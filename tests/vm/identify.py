@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""plx-identify --json beside nvme-cli's -o json for the same controllers, which the kernel drives before."""
+import json
+import os
+import pathlib
+import re
+
+import vm  # pylint: disable=unused-import
+import plx
+
+# key of plx-identify -> nvme-cli's command; DEV is the controller, NS its first namespace's number
+COMMANDS = {
+    "id-ctrl": "id-ctrl DEV",
+    "id-ns": "id-ns DEV -n NS",
+    "ns-descs": "ns-descs DEV -n NS",
+    "list-ns": "list-ns DEV",
+    "smart-log": "smart-log DEV",
+    "error-log": "error-log DEV -e 256",
+    "fw-log": "fw-log DEV",
+    "effects-log": "effects-log DEV --csi=0",
+    "changed-ns-list-log": "changed-ns-list-log DEV",
+    "nvm-id-ctrl": "nvm-id-ctrl DEV",
+    "nvm-id-ns": "nvm-id-ns DEV -n NS",
+    "zns-id-ctrl": "zns id-ctrl DEV",
+    "zns-id-ns": "zns id-ns DEV -n NS",
+    "report-zones": "zns report-zones DEV -n NS",
+    "list-ctrl": "list-ctrl DEV",
+    "primary-ctrl-caps": "primary-ctrl-caps DEV",
+    "list-secondary": "list-secondary DEV",
+    "endurance-log": "endurance-log DEV -g 1",
+    "fdp-configs": "fdp configs DEV -e 1",
+    "fdp-usage": "fdp usage DEV -e 1",
+    "fdp-stats": "fdp stats DEV -e 1",
+    "fdp-status": "fdp status DEV -n NS",
+}
+# what both drivers read the same, whatever they do with the device
+FEATURES = (1, 2, 4, 5, 6, 8, 10, 12)
+MOVES = {  # values that go on by themselves or by what the drivers do
+    "smart-log": ("power_cycles", "unsafe_shutdowns", "power_on_hours", "controller_busy_time", "host_read_commands",
+                  "host_write_commands", "data_units_read", "data_units_written", "num_err_log_entries"),
+    "id-ctrl": (), "id-ns": ("nuse",),
+}
+
+def tidied(value):
+    """32 bits are not negative, strings have no padding, names of commands are left out"""
+    if isinstance(value, dict):
+        return {re.sub(r" \(.*\)$", "", k) if re.match(r"A?I?O?CS_\d", k) else k: tidied(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [tidied(v) for v in value]
+    if isinstance(value, int) and value < 0:
+        return value + (1 << 32)
+    return value.rstrip(" ") if isinstance(value, str) else value
+
+
+def agrees(key, ours, theirs, device):
+    """every field of nvme-cli's is ours too, with the same value"""
+    theirs = json.loads(json.dumps(theirs).replace(f'"{device}"', '"DEVICE"'))
+    if isinstance(ours, list) and key != "effects-log":  # an element for each namespace or group
+        ours = ours[0]
+        ours.pop(next(iter(ours)))  # whose it is
+    ours, theirs = tidied(ours), tidied(theirs)
+    if key == "report-zones":
+        ours.pop("states")
+    if key == "fdp-configs":
+        for config in ours["configs"]:
+            config.pop("ruhs")
+            config.pop("maxpids")
+    for field in MOVES.get(key, ()):
+        ours.pop(field), theirs.pop(field)
+    for field in theirs if isinstance(theirs, dict) else ():
+        plx.check(field in ours, f"{key} lacks {field}")
+        plx.equal(ours[field], theirs[field], f"{key}: {field}")
+    plx.equal(ours, theirs, key)
+
+
+def nvme_says(folder, device, nsid=1):
+    """nvme-cli's pages and features of a controller, a file for each that it has"""
+    os.makedirs(folder, exist_ok=True)
+    script = "".join(f"nvme {command.replace('DEV', device).replace('NS', str(nsid))} -o json >{folder}/{key} 2>/dev/null || "
+                     f"rm -f {folder}/{key}\n" for key, command in COMMANDS.items())
+    script += "".join(f"nvme get-feature {device} -n {nsid} -f {fid} >{folder}/feature-{fid} 2>/dev/null || "
+                      f"rm -f {folder}/feature-{fid}\n" for fid in FEATURES)
+    plx.run("/bin/bash", "-c", "PATH=$PATH:/usr/sbin\n" + script)
+
+
+def compare(folder, ours, device, wanted):
+    """what plx-identify says with what is in the folder; returns the keys that were compared"""
+    seen = []
+    address = ours["fw-log"] and next(iter(ours["fw-log"]))
+    ours = json.loads(json.dumps(ours).replace(json.dumps(address), '"DEVICE"'))
+    for key in COMMANDS:
+        path = pathlib.Path(folder, key)
+        if not path.exists():
+            continue
+        text = path.read_text(encoding="utf-8")
+        if "{" not in text or key not in ours:
+            continue
+        start = min(i for i in (text.find("{"), text.find("[")) if i >= 0)
+        agrees(key, ours[key], json.loads(text[start:]), device)
+        seen.append(key)
+    for fid in FEATURES:
+        path = pathlib.Path(folder, f"feature-{fid}")
+        value = re.search(r"Current value:\s*(0x[0-9a-f]+)", path.read_text(encoding="utf-8")) if path.exists() else None
+        mine = [f for f in ours["get-feature"] if f["fid"] == fid]
+        if value and mine:
+            plx.equal(mine[0]["current"], int(value[1], 16), f"feature {fid}")
+            seen.append(f"feature-{fid}")
+    for key in wanted:
+        plx.check(key in seen, f"{key} was not compared: {sorted(seen)}")
+    return seen
+
+
