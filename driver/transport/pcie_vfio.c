@@ -181,6 +181,7 @@ static int open_device(struct vfio_dev *v)
 {
 	const char *token = getenv("PLX_VFIO_VF_TOKEN");
 	char name[128];
+	int err;
 
 	if (token && strlen(token) != 36) {
 		nvme_log(ERR,
@@ -197,16 +198,17 @@ static int open_device(struct vfio_dev *v)
 		v->fd = ioctl(pcie_group_fd(v->group), VFIO_GROUP_GET_DEVICE_FD, v->pcie.bdf);
 	if (v->fd >= 0)
 		return 0;
-	if (errno == EACCES)
+	err = errno;
+	if (err == EACCES)
 		nvme_log(ERR,
 			 "controller '%s': is a virtual function whose physical function is in use "
 			 "with another VF token: set PLX_VFIO_VF_TOKEN to it",
 			 v->pcie.bdf);
-	else if (errno == EBUSY)
+	else if (err == EBUSY)
 		nvme_log(ERR, "controller '%s': is in use by another process", v->pcie.bdf);
 	else
 		return open_failed(v, "opening it");
-	return -errno;
+	return -err;
 }
 
 static int region_info(struct vfio_dev *v, uint32_t index, struct vfio_region_info *info)
