@@ -147,7 +147,8 @@ class Running:
 
     @staticmethod
     def _text(file):
-        return os.pread(file.fileno(), 1 << 28, 0).decode(errors="replace")
+        # as much as there is: a buffer for more would cost, under meson's MALLOC_PERTURB_, a third of a second
+        return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
     def result(self, timed_out=False):
         return Result(self.args, self.process.returncode, self._text(self._out), self._text(self._err),
