@@ -10,13 +10,13 @@
 #include <errno.h>
 #include <pollux/bdev.h>
 #include <unistd.h>
+#include <zbd_types.h>
 
 /* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the job */
 struct bdev_req {
-	struct io_u *io_u;
+	struct job_io io;
 	struct bdev_job *job;
 	struct iovec iov;
-	struct io_result result;
 };
 
 /* A bdev of a job, what fio's file knows as engine data */
@@ -32,7 +32,6 @@ struct bdev_job {
 	struct plx_thread *thread;
 	struct bdev_lane *lanes;
 	struct bdev_req *reqs; /* iodepth of them */
-	bool removed; /* a lane's device went away */
 };
 
 /* ---- I/O ---- */
@@ -41,17 +40,15 @@ static void io_done(struct plx_bdev_io *io, void *arg)
 {
 	struct bdev_req *r = arg;
 
-	if (plx_unlikely(io->status)) {
-		r->result = (struct io_result){ io->status, EIO };
-		r->io_u->error = EIO;
-	}
-	events_add(&r->job->events, r->io_u);
+	if (plx_unlikely(io->status))
+		job_io_fail(&r->io, io->status, EIO);
+	events_add(&r->job->events, r->io.io_u);
 }
 
 static plx_noinline enum fio_q_status refused(struct bdev_job *job, struct bdev_req *r, int rc)
 {
 	if (rc != -ENOMEM)
-		return io_fail(&job->events, r->io_u, &r->result, -rc);
+		return io_refuse(&job->events, &r->io, -rc);
 	/* with nothing in flight fio would come again without having waited */
 	events_drop_taken(&job->events);
 	plx_thread_poll(job->thread);
@@ -112,20 +109,6 @@ static int bdev_getevents(struct thread_data *td, unsigned int min, unsigned int
 	return events_take(&job->events, max);
 }
 
-static struct io_u *bdev_event(struct thread_data *td, int event)
-{
-	const struct bdev_job *job = td->io_ops_data;
-
-	return job->events.list[event];
-}
-
-static char *bdev_errdetails(ERRDETAILS_ARGS)
-{
-	const struct bdev_req *r = u->engine_data;
-
-	return io_explain(&r->result);
-}
-
 /* ---- set-up, in fio's main thread ---- */
 
 struct bdev_look {
@@ -157,6 +140,13 @@ static void look_at_files(void *arg)
 	}
 }
 
+/* zonemode=zbd: fio keeps zones (zonesize) of its own on what has none */
+static int bdev_zoned_model(struct thread_data *td, struct fio_file *f, enum zbd_zoned_model *model)
+{
+	*model = ZBD_NONE;
+	return 0;
+}
+
 static int bdev_setup(struct thread_data *td)
 {
 	struct bdev_options *o = td->eo;
@@ -169,15 +159,15 @@ static int bdev_setup(struct thread_data *td)
 	shared_call(look_at_files, &look);
 	if (look.rc)
 		return 1;
-	o->set_up = true;
-	shared_job_begin();
+	job_is_set_up(td);
 	return 0;
 }
 
 /* ---- a job, in its own thread ---- */
 
-static void job_free(struct bdev_job *job)
+static void job_free(void *arg)
 {
+	struct bdev_job *job = arg;
 	struct plx_thread *before = plx_thread_enter(job->thread);
 
 	for (unsigned i = 0; i < job->nlanes; i++) {
@@ -245,38 +235,26 @@ static int open_lanes(struct thread_data *td, struct bdev_job *job)
 
 static int bdev_init(struct thread_data *td)
 {
-	struct bdev_job *job;
-	int rc = -1;
+	struct bdev_job *job = job_begin(td, sizeof *job);
 
-	if (engine_check(td)) /* create_serialize=0: there has been no setup() */
+	if (!job)
 		return 1;
-	shared_job_run();
-	job = calloc(1, sizeof *job);
-	if (job) {
-		job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
-		job->reqs = calloc(td->o.iodepth, sizeof(*job->reqs));
-		job->thread = plx_thread_create(td->o.name ? td->o.name : "fio");
-	}
-	if (!job || !job->lanes || !job->reqs || !job->thread || events_init(td, &job->events))
+	job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
+	job->reqs = calloc(td->o.iodepth, sizeof(*job->reqs));
+	job->thread = plx_thread_create(td->o.name ? td->o.name : "fio");
+	if (!job->lanes || !job->reqs || !job->thread) {
 		engine_error(td, "out of memory");
-	else
-		rc = open_lanes(td, job);
-	if (rc && job)
-		job_free(job);
-	else
+	} else if (!open_lanes(td, job)) {
 		td->io_ops_data = job;
-	return rc ? 1 : 0;
+		return 0;
+	}
+	job_free(job);
+	return 1;
 }
 
 static void bdev_cleanup(struct thread_data *td)
 {
-	const struct bdev_options *o = td->eo;
-
-	if (td->io_ops_data)
-		job_free(td->io_ops_data);
-	td->io_ops_data = NULL;
-	if (o->set_up)
-		shared_job_end();
+	engine_cleanup(td, job_free);
 }
 
 static int bdev_io_u_init(struct thread_data *td, struct io_u *u)
@@ -284,7 +262,7 @@ static int bdev_io_u_init(struct thread_data *td, struct io_u *u)
 	struct bdev_job *job = td->io_ops_data;
 	struct bdev_req *r = &job->reqs[u->index];
 
-	r->io_u = u;
+	r->io.io_u = u;
 	r->job = job;
 	u->engine_data = r;
 	return 0;
@@ -296,9 +274,9 @@ static int bdev_io_u_init(struct thread_data *td, struct io_u *u)
 	{                                                                                          \
 		ENGINE_COMMON(engine_name),                                                        \
 			.setup = bdev_setup, .init = bdev_init, .queue = bdev_queue,               \
-			.getevents = bdev_getevents, .event = bdev_event, .cleanup = bdev_cleanup, \
-			.errdetails = bdev_errdetails, .io_u_init = bdev_io_u_init,                \
-			.iomem_free = engine_iomem_free, .options = bdev_option_table,             \
+			.getevents = bdev_getevents, .cleanup = bdev_cleanup,                      \
+			.io_u_init = bdev_io_u_init, .iomem_free = engine_iomem_free,              \
+			.get_zoned_model = bdev_zoned_model, .options = bdev_option_table,         \
 			.option_struct_size = sizeof(struct bdev_options),                         \
 	}
 

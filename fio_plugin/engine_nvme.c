@@ -9,16 +9,17 @@
 #include "core/checksum.h"
 #include "fio_plugin/fio_plugin.h"
 #include <errno.h>
+#include <pollux/nvme_zns.h>
 #include <verify.h>
+#include <zbd.h>
 
 /* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the job */
 struct nvme_req {
-	struct io_u *io_u;
+	struct job_io io;
 	struct nvme_job *job;
 	struct nvme_dsm_range *range; /* DMA memory, for trims */
 	void *md; /* DMA memory, md_per_io_size bytes */
 	struct iovec *iov; /* pieces of sge_size */
-	struct io_result result;
 };
 
 /* How fio's buffers and a namespace's blocks go together */
@@ -37,7 +38,8 @@ struct nvme_lane {
 	struct plx_nvme_ns *ns;
 	struct plx_nvme_qpair *qp;
 	uint32_t shift;
-	bool plain; /* plx_nvme_read() and _write() do: no metadata, no pieces */
+	bool plain; /* plx_nvme_read() and _write() do: no metadata, no pieces, no append */
+	uint64_t append; /* blocks of a zone, when it is written by Zone Append; or 0 */
 	struct ns_format format;
 };
 
@@ -49,6 +51,7 @@ struct nvme_job {
 	struct nvme_lane *lanes;
 	/* cold */
 	const struct nvme_options *o;
+	bool verifies;
 	struct plx_nvme_ctrlr **own; /* inline: a controller for each lane, or NULL */
 	struct plx_poller *admin;
 	struct nvme_req *reqs; /* iodepth of them, and their parts */
@@ -83,19 +86,13 @@ static void ns_format_init(struct ns_format *f, const struct plx_nvme_ns *ns,
 
 /* ---- I/O ---- */
 
-static void req_fail(struct nvme_req *r, uint16_t status, int error)
-{
-	r->result = (struct io_result){ status, error };
-	r->io_u->error = (unsigned)error;
-}
-
 static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
 {
 	struct nvme_req *r = arg;
 
 	if (plx_unlikely(!plx_nvme_ok(cpl)))
-		req_fail(r, plx_nvme_status(cpl), EIO);
-	events_add(&r->job->events, r->io_u);
+		job_io_fail(&r->io, plx_nvme_status(cpl), EIO);
+	events_add(&r->job->events, r->io.io_u);
 }
 
 static struct plx_pi_tags pi_tags(const struct nvme_options *o, uint64_t slba)
@@ -113,14 +110,26 @@ static struct plx_pi_tags pi_tags(const struct nvme_options *o, uint64_t slba)
 static void protected_read_done(void *arg, const struct plx_nvme_cpl *cpl)
 {
 	struct nvme_req *r = arg;
-	struct io_u *u = r->io_u;
+	struct io_u *u = r->io.io_u;
 	const struct nvme_lane *l = FILE_ENG_DATA(u->file);
 	struct iovec iov = { u->xfer_buf, u->xfer_buflen };
 	struct plx_pi_tags tags = pi_tags(r->job->o, u->offset / l->format.block);
 
 	if (plx_nvme_ok(cpl) && plx_pi_verify(&l->format.pi, &iov, 1, r->md,
 					      u->xfer_buflen / l->format.block, &tags, NULL))
-		req_fail(r, 0, EILSEQ);
+		job_io_fail(&r->io, 0, EILSEQ);
+	io_done(arg, cpl);
+}
+
+/* fio verifies what is where it would have written it */
+static void append_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	struct nvme_req *r = arg;
+	const struct nvme_lane *l = FILE_ENG_DATA(r->io.io_u->file);
+
+	if (plx_unlikely(r->job->verifies && plx_nvme_ok(cpl) &&
+			 plx_nvme_zns_append_lba(cpl) != r->io.io_u->offset / l->format.block))
+		job_io_fail(&r->io, 0, ESPIPE);
 	io_done(arg, cpl);
 }
 
@@ -141,7 +150,7 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 {
 	const struct nvme_options *o = r->job->o;
 	const struct ns_format *f = &l->format;
-	struct io_u *u = r->io_u;
+	struct io_u *u = r->io.io_u;
 	struct iovec one = { u->xfer_buf, u->xfer_buflen };
 	struct plx_pi_tags tags = pi_tags(o, slba);
 	struct plx_nvme_rw rw = {
@@ -160,6 +169,10 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 		rw.iov = r->iov;
 		rw.iovcnt = pieces(u, r->iov, (size_t)o->sge_size);
 	}
+	if (u->ddir == DDIR_WRITE && l->append) {
+		rw.slba -= slba % l->append;
+		return plx_nvme_zns_append(l->ns, l->qp, &rw, append_done, r);
+	}
 	if (u->ddir == DDIR_READ)
 		return plx_nvme_readv(l->ns, l->qp, &rw, f->host_pi ? protected_read_done : io_done,
 				      r);
@@ -172,9 +185,21 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 	return plx_nvme_writev(l->ns, l->qp, &rw, io_done, r);
 }
 
-static plx_noinline int submit_other(const struct nvme_lane *l, struct nvme_req *r)
+/* With zonemode=zbd a trim empties a zone, which fio takes note of, and waits for */
+static int trim_zone(const struct thread_data *td, struct nvme_req *r)
 {
-	struct io_u *u = r->io_u;
+	int rc = zbd_do_io_u_trim(td, r->io.io_u);
+
+	if (rc != io_u_completed)
+		return rc ? rc : -ENOTSUP;
+	events_add(&r->job->events, r->io.io_u);
+	return 0;
+}
+
+static plx_noinline int submit_other(const struct thread_data *td, const struct nvme_lane *l,
+				     struct nvme_req *r)
+{
+	struct io_u *u = r->io.io_u;
 	uint64_t slba = u->offset / l->format.block;
 	uint64_t nlb = u->xfer_buflen / l->format.block;
 
@@ -193,6 +218,8 @@ static plx_noinline int submit_other(const struct nvme_lane *l, struct nvme_req 
 		return -EINVAL;
 	if (u->ddir != DDIR_TRIM)
 		return submit_ext(l, r, slba, (uint32_t)nlb);
+	if (td->o.zone_mode == ZONE_MODE_ZBD && plx_nvme_ns_zns(l->ns))
+		return trim_zone(td, r);
 	*r->range = (struct nvme_dsm_range){ .slba = slba, .nlb = (uint32_t)nlb };
 	return plx_nvme_dsm(l->ns, l->qp, NVME_DSMGMT_AD, r->range, 1, io_done, r);
 }
@@ -205,7 +232,7 @@ static plx_noinline enum fio_q_status refused(struct nvme_job *job, const struct
 					      struct nvme_req *r, int rc)
 {
 	if (rc != -EAGAIN)
-		return io_fail(&job->events, r->io_u, &r->result, -rc);
+		return io_refuse(&job->events, &r->io, -rc);
 	events_drop_taken(&job->events);
 	if (job->thread)
 		plx_thread_poll(job->thread);
@@ -224,7 +251,7 @@ static enum fio_q_status nvme_queue(struct thread_data *td, struct io_u *u)
 
 	fio_ro_check(td, u);
 	if (plx_unlikely(!l->plain || !whole) || (u->ddir != DDIR_READ && u->ddir != DDIR_WRITE))
-		rc = submit_other(l, r);
+		rc = submit_other(td, l, r);
 	else if (u->ddir == DDIR_READ)
 		rc = plx_nvme_read(l->ns, l->qp, u->xfer_buf, slba, nlb, io_done, r);
 	else
@@ -274,20 +301,6 @@ static int nvme_getevents(struct thread_data *td, unsigned int min, unsigned int
 		}
 	} while (job->events.n < min && (!t || !past_time(&start, t)));
 	return events_take(&job->events, max);
-}
-
-static struct io_u *nvme_event(struct thread_data *td, int event)
-{
-	const struct nvme_job *job = td->io_ops_data;
-
-	return job->events.list[event];
-}
-
-static char *nvme_errdetails(ERRDETAILS_ARGS)
-{
-	const struct nvme_req *r = u->engine_data;
-
-	return io_explain(&r->result);
 }
 
 /* ---- set-up, in fio's main thread ---- */
@@ -349,6 +362,77 @@ static int check_format(struct thread_data *td, const struct fio_file *f,
 	return -1;
 }
 
+/* What only zoned namespaces have */
+static int check_zones(struct thread_data *td, const struct fio_file *f,
+		       const struct plx_nvme_ns *ns)
+{
+	const struct nvme_options *o = td->eo;
+	const struct plx_nvme_zns *zns = plx_nvme_ns_zns(ns);
+
+	if (!o->zone_append && !o->initial_zone_reset)
+		return 0;
+	if (!zns)
+		engine_error(td, "%s=1: '%s' is not zoned: leave it out",
+			     o->zone_append ? "zone_append" : "initial_zone_reset", f->file_name);
+	else if (o->zone_append && plx_nvme_ns_pi_type(ns))
+		engine_error(td,
+			     "zone_append=1: '%s' has protection information, which depends on the "
+			     "place: leave it out",
+			     f->file_name);
+	else if (o->zone_append && td_write(td) && td->o.max_bs[DDIR_WRITE] > zns->max_append_bytes)
+		engine_error(td,
+			     "zone_append=1: bs=%llu is more than the %u bytes that '%s' appends "
+			     "at once: lower it",
+			     td->o.max_bs[DDIR_WRITE], zns->max_append_bytes, f->file_name);
+	else
+		return 0;
+	return -1;
+}
+
+/* With the first job that uses a namespace, before fio looks at its zones, if any of them says
+ * so */
+static bool reset_is_due(const struct thread_data *td, const struct fio_file *f)
+{
+	bool due = false;
+	unsigned k;
+
+	for (unsigned i = 0; i < thread_number; i++) {
+		struct thread_data *other = tnumber_to_td(i);
+		const struct nvme_options *o = other->eo;
+		struct fio_file *of;
+
+		if (other->io_ops->setup != td->io_ops->setup)
+			continue;
+		for_each_file(other, of, k)
+		{
+			if (strcmp(of->file_name, f->file_name))
+				continue;
+			if (o->common.set_up)
+				return false;
+			due |= o->initial_zone_reset;
+		}
+	}
+	return due;
+}
+
+static int initial_reset(struct thread_data *td, struct fio_file *f, const struct plx_nvme_ns *ns)
+{
+	struct zone_path p;
+	int rc;
+
+	if (!plx_nvme_ns_zns(ns) || !reset_is_due(td, f))
+		return 0;
+	rc = zone_path_open(td, f, &p);
+	if (rc)
+		return -1;
+	rc = zones_reset(&p, 0, plx_nvme_ns_zns(ns)->zones);
+	zone_path_close(td, &p);
+	if (rc)
+		engine_error(td, "initial_zone_reset=1: the zones of '%s' cannot be reset: %s",
+			     f->file_name, strerror(-rc));
+	return rc ? -1 : 0;
+}
+
 /* Controllers that are not inline have a queue pair for each file of all jobs that run at once:
  * those between two that wait for the ones before (stonewall) */
 static int check_queues(const struct thread_data *td, const struct fio_file *f,
@@ -389,6 +473,7 @@ static int setup_file(struct thread_data *td, struct fio_file *f)
 	struct ns_format format;
 	struct plx_nvme_trid trid;
 	struct shared_ctrlr *c;
+	const struct plx_nvme_zns *zns;
 	struct plx_nvme_ns *ns;
 	unsigned most;
 
@@ -407,9 +492,81 @@ static int setup_file(struct thread_data *td, struct fio_file *f)
 		return -1;
 	}
 	ns_format_init(&format, ns, o);
-	if (check_format(td, f, ns, &format) || (!c->thread && check_queues(td, f, c)))
+	if (check_format(td, f, ns, &format) || check_zones(td, f, ns) ||
+	    (!c->thread && check_queues(td, f, c)))
 		return -1;
-	return file_is(td, f, plx_nvme_ns_blocks(ns), format.block);
+	zns = plx_nvme_ns_zns(ns);
+	if (file_is(td, f, zns ? zns->zones * zns->zone_blocks : plx_nvme_ns_blocks(ns),
+		    format.block))
+		return -1;
+	return initial_reset(td, f, ns);
+}
+
+/* ---- zones ---- */
+
+int zone_path_open(struct thread_data *td, struct fio_file *f, struct zone_path *p)
+{
+	struct nvme_job *job = td->io_ops_data;
+	struct plx_nvme_trid trid;
+	struct shared_ctrlr *c;
+	struct ns_format format;
+
+	if (job) {
+		const struct nvme_lane *l = FILE_ENG_DATA(f);
+
+		/* fio is through with what it has taken, and more may come */
+		events_drop_taken(&job->events);
+		*p = (struct zone_path){ .ns = l->ns, .qp = l->qp, .block = l->format.block };
+		return 0;
+	}
+	if (file_trid(td, f, &trid))
+		return -EINVAL;
+	c = shared_find(&trid);
+	p->ns = c ? file_ns(td, f, c->ctrlr, trid.nsid) : NULL;
+	if (!p->ns)
+		return -ENODEV;
+	ns_format_init(&format, p->ns, td->eo);
+	p->block = format.block;
+	p->own = true;
+	p->qp = plx_nvme_qpair_create(c->ctrlr, NULL);
+	if (!p->qp)
+		engine_error(td, "no queue pair of '%s': %s", f->file_name, strerror(errno));
+	return p->qp ? 0 : -EIO;
+}
+
+void zone_path_close(struct thread_data *td, struct zone_path *p)
+{
+	if (p->own)
+		plx_nvme_qpair_destroy(p->qp);
+}
+
+/* Which the namespace is is known before the job runs; as in setup(), this is the main thread */
+static const struct plx_nvme_ns *zone_ns(struct thread_data *td, struct fio_file *f)
+{
+	struct plx_nvme_trid trid;
+	const struct shared_ctrlr *c = file_trid(td, f, &trid) ? NULL : shared_find(&trid);
+
+	return c ? file_ns(td, f, c->ctrlr, trid.nsid) : NULL;
+}
+
+static int nvme_zoned_model(struct thread_data *td, struct fio_file *f, enum zbd_zoned_model *model)
+{
+	const struct plx_nvme_ns *ns = zone_ns(td, f);
+
+	if (!ns)
+		return -ENODEV;
+	*model = plx_nvme_ns_zns(ns) ? ZBD_HOST_MANAGED : ZBD_NONE;
+	return 0;
+}
+
+static int nvme_max_open_zones(struct thread_data *td, struct fio_file *f, unsigned int *max)
+{
+	const struct plx_nvme_ns *ns = zone_ns(td, f);
+
+	if (!ns)
+		return -ENODEV;
+	*max = zones_max_open(plx_nvme_ns_zns(ns));
+	return 0;
 }
 
 static int nvme_setup(struct thread_data *td)
@@ -427,8 +584,7 @@ static int nvme_setup(struct thread_data *td)
 		if (setup_file(td, f))
 			return 1;
 	}
-	o->set_up = true;
-	shared_job_begin();
+	job_is_set_up(td);
 	return 0;
 }
 
@@ -457,8 +613,9 @@ static void destroy_qpairs(struct nvme_job *job)
 	}
 }
 
-static void job_free(struct nvme_job *job)
+static void job_free(void *arg)
 {
+	struct nvme_job *job = arg;
 	struct plx_thread *before = plx_thread_enter(job->thread);
 
 	destroy_qpairs(job);
@@ -498,8 +655,11 @@ static int open_lane(struct thread_data *td, struct nvme_job *job, struct nvme_l
 		return -1;
 	ns_format_init(&l->format, l->ns, job->o);
 	l->shift = l->format.shift;
-	l->plain = !job->o->enable_sgl && !plx_nvme_ns_md_size(l->ns) && l->shift;
+	if (job->o->zone_append)
+		l->append = plx_nvme_ns_zns(l->ns)->zone_blocks;
+	l->plain = !job->o->enable_sgl && !plx_nvme_ns_md_size(l->ns) && l->shift && !l->append;
 	plx_nvme_qpair_opts_init(&opts);
+	opts.priority = job->o->enable_wrr ? (uint8_t)job->o->wrr_priority : 0;
 	if (td->o.iodepth + 1 > 256)
 		opts.queue_size = td->o.iodepth + 1;
 	l->qp = plx_nvme_qpair_create(ctrlr, &opts);
@@ -591,43 +751,30 @@ static int job_memory(struct thread_data *td, struct nvme_job *job)
 
 static int nvme_init(struct thread_data *td)
 {
-	struct nvme_job *job;
-	int rc = -1;
+	struct nvme_job *job = job_begin(td, sizeof *job);
 
-	if (engine_check(td)) /* create_serialize=0: there has been no setup() */
+	if (!job)
 		return 1;
-	shared_job_run();
-	job = calloc(1, sizeof *job);
-	if (job) {
-		job->o = td->eo;
-		job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
-		job->own = calloc(td->o.nr_files, sizeof(struct plx_nvme_ctrlr *));
-	}
-	if (!job || !job->lanes || !job->own || events_init(td, &job->events)) {
+	job->o = td->eo;
+	job->verifies = td->o.verify != VERIFY_NONE;
+	job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
+	job->own = calloc(td->o.nr_files, sizeof(struct plx_nvme_ctrlr *));
+	if (!job->lanes || !job->own) {
 		engine_error(td, "out of memory");
-	} else {
-		rc = open_lanes(td, job);
-		if (!rc && job_memory(td, job)) {
-			engine_error(td, "out of memory: lower iodepth, or set mem_size_mb");
-			rc = -1;
+	} else if (!open_lanes(td, job)) {
+		if (!job_memory(td, job)) {
+			td->io_ops_data = job;
+			return 0;
 		}
+		engine_error(td, "out of memory: lower iodepth, or set mem_size_mb");
 	}
-	if (rc && job)
-		job_free(job);
-	else
-		td->io_ops_data = job;
-	return rc ? 1 : 0;
+	job_free(job);
+	return 1;
 }
 
 static void nvme_cleanup(struct thread_data *td)
 {
-	const struct nvme_options *o = td->eo;
-
-	if (td->io_ops_data)
-		job_free(td->io_ops_data);
-	td->io_ops_data = NULL;
-	if (o->set_up)
-		shared_job_end();
+	engine_cleanup(td, job_free);
 }
 
 /* fio frees its buffers before it calls cleanup() */
@@ -642,7 +789,7 @@ static int nvme_io_u_init(struct thread_data *td, struct io_u *u)
 {
 	struct nvme_job *job = td->io_ops_data;
 
-	job->reqs[u->index].io_u = u;
+	job->reqs[u->index].io.io_u = u;
 	u->engine_data = &job->reqs[u->index];
 	return 0;
 }
@@ -653,9 +800,11 @@ static int nvme_io_u_init(struct thread_data *td, struct io_u *u)
 	{                                                                                          \
 		ENGINE_COMMON(engine_name),                                                        \
 			.setup = nvme_setup, .init = nvme_init, .queue = nvme_queue,               \
-			.getevents = nvme_getevents, .event = nvme_event, .cleanup = nvme_cleanup, \
-			.errdetails = nvme_errdetails, .io_u_init = nvme_io_u_init,                \
-			.iomem_free = nvme_iomem_free, .options = nvme_option_table,               \
+			.getevents = nvme_getevents, .cleanup = nvme_cleanup,                      \
+			.io_u_init = nvme_io_u_init, .iomem_free = nvme_iomem_free,                \
+			.get_zoned_model = nvme_zoned_model, .report_zones = zones_fio_report,     \
+			.reset_wp = zones_fio_reset, .get_max_open_zones = nvme_max_open_zones,    \
+			.options = nvme_option_table,                                              \
 			.option_struct_size = sizeof(struct nvme_options),                         \
 	}
 

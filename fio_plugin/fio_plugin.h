@@ -5,6 +5,7 @@
  *   options.c      the option tables, as users of the engines know them, and what is refused
  *   shared.c       what all jobs of a process share: environment, application thread, controllers
  *   job.c          what both engines do alike for a job: checks, sizes, buffers
+ *   zones.c        zoned namespaces
  *   engine_nvme.c  the engine "spdk" (and "pollux"): the NVMe driver
  *   engine_bdev.c  the engine "spdk_bdev" (and "pollux_bdev"): the block layer
  *
@@ -26,14 +27,21 @@
 #pragma weak segments
 #pragma weak thread_number
 #pragma weak is_backend
+#pragma weak zbd_do_io_u_trim
 
 #include <pollux/nvme.h>
 #include <pollux/nvmf.h>
 #include <pollux/thread.h>
 
-/** struct nvme_options - of a job with the engine "spdk"; fio wants nothing of use at offset 0 */
+/** struct engine_options - what the options of both engines begin with */
+struct engine_options {
+	void *td; /* fio writes it there */
+	bool set_up; /* setup() has been there */
+};
+
+/** struct nvme_options - of a job with the engine "spdk" */
 struct nvme_options {
-	void *pad;
+	struct engine_options common;
 	int mem_size_mb;
 	int shm_id;
 	int enable_sgl;
@@ -56,12 +64,11 @@ struct nvme_options {
 	int enable_wrr, arbitration_burst, low_weight, medium_weight, high_weight, wrr_priority;
 	char *virtual_spec;
 	unsigned int rw_flags; /* PLX_NVME_RW_PRCHK_*, from @pi_chk */
-	bool set_up; /* setup() has been there */
 };
 
 /** struct bdev_options - of a job with the engine "spdk_bdev" */
 struct bdev_options {
-	void *pad;
+	struct engine_options common;
 	char *spdk_conf;
 	char *spdk_json_conf;
 	int spdk_mem; /* MiB */
@@ -71,7 +78,6 @@ struct bdev_options {
 	int zone_append;
 	char *env_context;
 	char *spdk_rpc_listen_addr;
-	bool set_up; /* setup() has been there */
 };
 
 extern struct fio_option nvme_option_table[];
@@ -119,7 +125,7 @@ struct shared_ctrlr {
 	unsigned made; /* controllers of @device, for their names */
 	/* "" for the defaults; of the options of the job that was first */
 	char *virtual_spec;
-	int enable_sgl; /* of its options, too */
+	struct nvme_options first; /* those options; not its texts, which are the job's */
 	struct shared_ctrlr *next;
 };
 
@@ -142,7 +148,39 @@ struct plx_nvme_ctrlr *shared_own_ctrlr(const struct thread_data *td, struct sha
 /** shared_give_back - disconnect it and take it from its device; in the thread that got it */
 void shared_give_back(struct plx_nvme_ctrlr *ctrlr);
 
+/* ---- zones.c ---- */
+
+struct zbd_zone;
+struct plx_nvme_zns;
+
+/** struct zone_path - a zoned namespace, and a queue pair of the current thread that leads there */
+struct zone_path {
+	struct plx_nvme_ns *ns;
+	struct plx_nvme_qpair *qp;
+	uint32_t block; /* bytes that a block takes of a file */
+	bool own; /* @qp was made for this */
+};
+
+/** zones_reset - empty @n zones from the @first on, and wait. Return: 0; -errno */
+int zones_reset(const struct zone_path *p, uint64_t first, uint64_t n);
+/** zones_max_open - zones that may be written at a time; 0: no limit */
+uint32_t zones_max_open(const struct plx_nvme_zns *zns);
+/* fio's report_zones() and reset_wp() */
+int zones_fio_report(struct thread_data *td, struct fio_file *f, uint64_t offset,
+		     struct zbd_zone *zones, unsigned int n);
+int zones_fio_reset(struct thread_data *td, struct fio_file *f, uint64_t offset, uint64_t length);
+/** zone_path_open - in engine_nvme.c: the job's queue pair, or before it runs one of its own.
+ *  zone_path_close() it. Return: 0; -errno after a line */
+int zone_path_open(struct thread_data *td, struct fio_file *f, struct zone_path *p);
+void zone_path_close(struct thread_data *td, struct zone_path *p);
+
 /* ---- job.c ---- */
+
+#ifdef PLX_FIO_ERRDETAILS_TD
+#define ERRDETAILS_ARGS struct thread_data *td, struct io_u *u
+#else
+#define ERRDETAILS_ARGS struct io_u *u
+#endif
 
 /** struct job_events - I/Os of a job that are done and that fio has not taken; at most its iodepth
  */
@@ -173,24 +211,30 @@ static inline int events_take(struct job_events *e, unsigned max)
 	return (int)e->taken;
 }
 
-/** events_init - Return: 0; -1 out of memory. Free @e->list */
-int events_init(struct thread_data *td, struct job_events *e);
-
-/** struct io_result - why an I/O failed, for fio's message about it */
-struct io_result {
-	uint16_t status; /* NVMe's; 0: @error */
-	int error; /* errno of a submission that was refused */
+/** struct job_io - an I/O of a job: what fio's io_u knows as engine_data begins with this */
+struct job_io {
+	struct io_u *io_u;
+	struct { /* why it failed, for fio's message about it */
+		uint16_t status; /* NVMe's; 0: @error */
+		int error; /* errno of a submission that was refused */
+	} result;
 };
 
+/** job_io_fail - fio is to report it as failed, with this reason, when it gets the event */
+static inline void job_io_fail(struct job_io *io, uint16_t status, int error)
+{
+	io->result.status = status;
+	io->result.error = error;
+	io->io_u->error = (unsigned)error;
+}
+
 /**
- * io_fail - fio is to report @u as failed, as @r says, and as one of the job's next events
+ * io_refuse - fio is to report @io as failed, as one of the job's next events
  *
  * Not as the result of queue(): fio's handling of errors (continue_on_error) is that of events.
  * Return: what queue() returns then
  */
-enum fio_q_status io_fail(struct job_events *e, struct io_u *u, struct io_result *r, int error);
-/** io_explain - @r in words, to be freed */
-char *io_explain(const struct io_result *r);
+enum fio_q_status io_refuse(struct job_events *e, struct job_io *io, int error);
 
 /** engine_check - what fio must have been told, whatever the engine. Return: 0; -1 after a line */
 int engine_check(const struct thread_data *td);
@@ -210,20 +254,26 @@ static inline uint32_t block_shift(uint32_t block)
 /** past_time - @t has gone by since @start */
 bool past_time(const struct timespec *start, const struct timespec *t);
 
+/**
+ * job_begin - in init(): a job of @size zeroed bytes that begins with its struct job_events, ready
+ * Return: NULL after a line. Free events.list, and the job
+ */
+void *job_begin(struct thread_data *td, size_t size);
+/** job_is_set_up - at the end of setup(): until engine_cleanup() what is shared stays */
+void job_is_set_up(struct thread_data *td);
+/** engine_cleanup - the job goes, if it began, by @job_free() */
+void engine_cleanup(struct thread_data *td, void (*job_free)(void *job));
+
 int engine_iomem_alloc(struct thread_data *td, size_t size);
 void engine_iomem_free(struct thread_data *td);
 int engine_post_init(struct thread_data *td);
 int engine_file_nothing(struct thread_data *td, struct fio_file *f);
+struct io_u *engine_event(struct thread_data *td, int event);
+char *engine_errdetails(ERRDETAILS_ARGS);
 /** engine_register - make @ops known to fio; where fio is another version than the one of the
  *  headers, it is told so and refuses them */
 void engine_register(struct ioengine_ops *ops);
 void engine_unregister(struct ioengine_ops *ops);
-
-#ifdef PLX_FIO_ERRDETAILS_TD
-#define ERRDETAILS_ARGS struct thread_data *td, struct io_u *u
-#else
-#define ERRDETAILS_ARGS struct io_u *u
-#endif
 
 /*
  * DISKLESSIO: fio makes no directories out of what looks like a path. NO_OFFLOAD: a job's I/O stays
@@ -235,6 +285,6 @@ void engine_unregister(struct ioengine_ops *ops);
 		 FIO_NO_OFFLOAD,                                                                   \
 	.open_file = engine_file_nothing, .close_file = engine_file_nothing,                       \
 	.invalidate = engine_file_nothing, .iomem_alloc = engine_iomem_alloc,                      \
-	.post_init = engine_post_init
+	.post_init = engine_post_init, .event = engine_event, .errdetails = engine_errdetails
 
 #endif

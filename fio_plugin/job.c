@@ -46,8 +46,6 @@ int engine_check(const struct thread_data *td)
 	else if (!td->o.create_serialize)
 		engine_error(td, "devices are opened before the jobs start: leave out "
 				 "create_serialize=0");
-	else if (td->o.zone_mode == ZONE_MODE_ZBD)
-		engine_error(td, "zonemode=zbd: zoned devices are not driven: leave it out");
 	else
 		return 0;
 	return -1;
@@ -130,37 +128,76 @@ int file_is(struct thread_data *td, struct fio_file *f, uint64_t blocks, uint32_
 	return 0;
 }
 
-/* ---- I/O ---- */
-
-int events_init(struct thread_data *td, struct job_events *e)
+void *job_begin(struct thread_data *td, size_t size)
 {
-	*e = (struct job_events){ 0 };
-	e->all = !fio_option_is_set(&td->o, iodepth_batch_complete_max);
-	e->list = calloc(td->o.iodepth, sizeof(struct io_u *));
-	return e->list ? 0 : -1;
+	struct job_events *e;
+
+	if (engine_check(td)) /* create_serialize=0: there has been no setup() */
+		return NULL;
+	shared_job_run();
+	e = calloc(1, size);
+	if (e) {
+		e->all = !fio_option_is_set(&td->o, iodepth_batch_complete_max);
+		e->list = calloc(td->o.iodepth, sizeof(struct io_u *));
+	}
+	if (e && e->list)
+		return e;
+	engine_error(td, "out of memory");
+	free(e);
+	return NULL;
 }
 
-enum fio_q_status io_fail(struct job_events *e, struct io_u *u, struct io_result *r, int error)
+void job_is_set_up(struct thread_data *td)
 {
-	r->status = 0;
-	r->error = error;
-	u->error = (unsigned)error;
+	struct engine_options *o = td->eo;
+
+	o->set_up = true;
+	shared_job_begin();
+}
+
+void engine_cleanup(struct thread_data *td, void (*job_free)(void *job))
+{
+	const struct engine_options *o = td->eo;
+
+	if (td->io_ops_data)
+		job_free(td->io_ops_data);
+	td->io_ops_data = NULL;
+	if (o->set_up)
+		shared_job_end();
+}
+
+/* ---- I/O ---- */
+
+enum fio_q_status io_refuse(struct job_events *e, struct job_io *io, int error)
+{
+	job_io_fail(io, 0, error);
 	events_drop_taken(e);
-	events_add(e, u);
+	events_add(e, io->io_u);
 	return FIO_Q_QUEUED;
 }
 
-char *io_explain(const struct io_result *r)
+struct io_u *engine_event(struct thread_data *td, int event)
 {
+	const struct job_events *e = td->io_ops_data;
+
+	return e->list[event];
+}
+
+char *engine_errdetails(ERRDETAILS_ARGS)
+{
+	const struct job_io *io = u->engine_data;
 	char text[96];
 
-	if (r->status)
-		return strdup(plx_nvme_status_text(r->status, text, sizeof text));
-	switch (r->error) {
+	if (io->result.status)
+		return strdup(plx_nvme_status_text(io->result.status, text, sizeof text));
+	switch (io->result.error) {
 	case EINVAL:
 		return strdup("not within the device, or not a whole number of its blocks");
 	case EILSEQ:
 		return strdup("the protection information is not that of the data");
+	case ESPIPE:
+		return strdup("appended to another place than the one that is verified: use "
+			      "iodepth=1, or zone_append=0");
 	case ENXIO:
 		return strdup("the controller is gone");
 	case ENODEV:
@@ -168,7 +205,7 @@ char *io_explain(const struct io_result *r)
 	case ENOTSUP:
 		return strdup("the device has no such command");
 	default:
-		return strdup(strerror(r->error));
+		return strdup(strerror(io->result.error));
 	}
 }
 

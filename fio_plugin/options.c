@@ -50,10 +50,10 @@ struct fio_option nvme_option_table[] = {
 	      "devices behind a volume management device: only 0 is supported"),
 	  .maxval = 1 },
 	{ ROW("initial_zone_reset", FIO_OPT_INT, initial_zone_reset, "0",
-	      "reset all zones before I/O: only 0 is supported"),
+	      "1: reset all zones of a zoned namespace before any job runs"),
 	  .maxval = 1 },
 	{ ROW("zone_append", FIO_OPT_INT, zone_append, "0",
-	      "write by Zone Append: only 0 is supported"),
+	      "1: write to a zoned namespace by Zone Append"),
 	  .maxval = 1 },
 	{ ROW("print_qid_mappings", FIO_OPT_INT, print_qid_mappings, "0",
 	      "1: say which queue pair each job has"),
@@ -67,15 +67,20 @@ struct fio_option nvme_option_table[] = {
 	      "wait for interrupts instead of polling: only 0 is supported"),
 	  .maxval = 1 },
 	{ ROW("enable_wrr", FIO_OPT_INT, enable_wrr, "0",
-	      "weighted round robin arbitration: only 0 is supported"),
+	      "1: weighted round robin with an urgent class among the controller's queues"),
 	  .maxval = 1 },
-	{ ROW("arbitration_burst", FIO_OPT_INT, arbitration_burst, "0", "with enable_wrr=1"),
+	{ ROW("arbitration_burst", FIO_OPT_INT, arbitration_burst, "0",
+	      "with weights: commands at once from a queue, as a power of two; 7: no limit"),
 	  .maxval = 7 },
-	{ ROW("low_weight", FIO_OPT_INT, low_weight, "0", "with enable_wrr=1"), .maxval = 256 },
-	{ ROW("medium_weight", FIO_OPT_INT, medium_weight, "0", "with enable_wrr=1"),
+	{ ROW("low_weight", FIO_OPT_INT, low_weight, "0",
+	      "commands of a round from queues of low priority; 0: what the controller has"),
 	  .maxval = 256 },
-	{ ROW("high_weight", FIO_OPT_INT, high_weight, "0", "with enable_wrr=1"), .maxval = 256 },
-	{ ROW("wrr_priority", FIO_OPT_INT, wrr_priority, "0", "with enable_wrr=1"), .maxval = 3 },
+	{ ROW("medium_weight", FIO_OPT_INT, medium_weight, "0", "of medium priority"),
+	  .maxval = 256 },
+	{ ROW("high_weight", FIO_OPT_INT, high_weight, "0", "of high priority"), .maxval = 256 },
+	{ ROW("wrr_priority", FIO_OPT_INT, wrr_priority, "0",
+	      "of this job's queues, with enable_wrr=1: 0 urgent, 1 high, 2 medium, 3 low"),
+	  .maxval = 3 },
 	{ ROW("virtual", FIO_OPT_STR_STORE, virtual_spec, NULL,
 	      "what the controller of trtype=VIRTUAL is like, as plx-perf --virtual takes it") },
 	{ .name = NULL },
@@ -156,6 +161,7 @@ static int parse_checks(const struct thread_data *td, struct nvme_options *o)
 int nvme_options_check(const struct thread_data *td)
 {
 	struct nvme_options *o = td->eo;
+	bool weights = o->enable_wrr && o->low_weight && o->medium_weight && o->high_weight;
 	const struct refusal r[] = {
 		{ "shm_id", o->shm_id >= 0, "controllers cannot be shared with other processes" },
 		{ "disable_pcie_sgl_merge", o->disable_pcie_sgl_merge,
@@ -164,20 +170,23 @@ int nvme_options_check(const struct thread_data *td)
 		{ "digest_enable", o->digest_enable && strcasecmp(o->digest_enable, "NONE"),
 		  "no transport of this build has digests" },
 		{ "enable_vmd", o->enable_vmd, "there is no driver for VMD" },
-		{ "initial_zone_reset", o->initial_zone_reset, "zoned namespaces are not driven" },
-		{ "zone_append", o->zone_append, "zoned namespaces are not driven" },
 		{ "spdk_tracing", o->spdk_tracing, "there are no trace points" },
 		{ "enable_interrupts", o->enable_interrupts, "queue pairs are polled" },
-		{ "enable_wrr", o->enable_wrr, "arbitration is round robin" },
-		{ "arbitration_burst", o->arbitration_burst, "it goes with enable_wrr" },
-		{ "low_weight", o->low_weight, "it goes with enable_wrr" },
-		{ "medium_weight", o->medium_weight, "it goes with enable_wrr" },
-		{ "high_weight", o->high_weight, "it goes with enable_wrr" },
-		{ "wrr_priority", o->wrr_priority, "it goes with enable_wrr" },
+		{ "arbitration_burst", o->arbitration_burst && !weights,
+		  "it goes with enable_wrr and the three weights" },
+		{ "low_weight", o->low_weight && !o->enable_wrr, "it goes with enable_wrr" },
+		{ "medium_weight", o->medium_weight && !o->enable_wrr, "it goes with enable_wrr" },
+		{ "high_weight", o->high_weight && !o->enable_wrr, "it goes with enable_wrr" },
+		{ "wrr_priority", o->wrr_priority && !o->enable_wrr, "it goes with enable_wrr" },
 	};
 
 	if (refuse(td, r, PLX_ARRAY_SIZE(r)))
 		return -1;
+	if ((o->low_weight || o->medium_weight || o->high_weight) && !weights) {
+		engine_error(td, "low_weight=%d, medium_weight=%d, high_weight=%d: set all three",
+			     o->low_weight, o->medium_weight, o->high_weight);
+		return -1;
+	}
 	if (o->sge_size % 4) {
 		engine_error(td, "sge_size=%d: pieces are whole dwords: use a multiple of 4",
 			     o->sge_size);

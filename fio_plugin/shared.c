@@ -306,6 +306,11 @@ static void ctrlr_options(struct plx_nvme_ctrlr_opts *opts, const struct nvme_op
 	plx_nvme_ctrlr_opts_init(opts);
 	opts->retry_count = 0; /* what fails is fio's to report */
 	opts->use_sgl = o->enable_sgl;
+	opts->weighted_arbitration = o->enable_wrr;
+	opts->arb_burst = o->arbitration_burst < 7 ? 1u << o->arbitration_burst : 0;
+	opts->arb_low = (uint32_t)o->low_weight;
+	opts->arb_medium = (uint32_t)o->medium_weight;
+	opts->arb_high = (uint32_t)o->high_weight;
 	if (o->hostnqn)
 		snprintf(opts->hostnqn, sizeof opts->hostnqn, "%s", o->hostnqn);
 }
@@ -398,18 +403,45 @@ struct shared_ctrlr *shared_find(const struct plx_nvme_trid *trid)
 static int check_shared(const struct thread_data *td, const struct shared_ctrlr *c,
 			const struct nvme_options *o, const char *spec)
 {
-	if (strcmp(c->virtual_spec, spec))
+	const struct {
+		const char *name;
+		int mine, first;
+	} both[] = {
+		{ "enable_sgl", o->enable_sgl, c->first.enable_sgl },
+		{ "enable_wrr", o->enable_wrr, c->first.enable_wrr },
+		{ "arbitration_burst", o->arbitration_burst, c->first.arbitration_burst },
+		{ "low_weight", o->low_weight, c->first.low_weight },
+		{ "medium_weight", o->medium_weight, c->first.medium_weight },
+		{ "high_weight", o->high_weight, c->first.high_weight },
+	};
+
+	if (strcmp(c->virtual_spec, spec)) {
 		engine_error(td,
 			     "virtual=%s: another job has made '%s' with virtual=%s: give this one "
 			     "another traddr",
 			     spec, c->trid.traddr, c->virtual_spec);
-	else if (c->enable_sgl != o->enable_sgl)
-		engine_error(td,
-			     "enable_sgl=%d: another job uses '%s' with enable_sgl=%d: give "
-			     "both the same",
-			     o->enable_sgl, c->trid.traddr, c->enable_sgl);
-	else
+		return -1;
+	}
+	for (size_t i = 0; i < PLX_ARRAY_SIZE(both); i++) {
+		if (both[i].mine == both[i].first)
+			continue;
+		engine_error(td, "%s=%d: another job uses '%s' with %s=%d: give both the same",
+			     both[i].name, both[i].mine, c->trid.traddr, both[i].name,
+			     both[i].first);
+		return -1;
+	}
+	return 0;
+}
+
+/* The driver would make do with a warning */
+static int check_arbitration(const struct thread_data *td, const struct shared_ctrlr *c,
+			     const struct nvme_options *o)
+{
+	if (!o->enable_wrr || NVME_CAP_AMS(plx_nvme_ctrlr_cap(c->ctrlr)) & NVME_CAP_AMS_WRR)
 		return 0;
+	engine_error(td,
+		     "enable_wrr=1: '%s' has no weighted round robin (CAP.AMS is %u): leave it out",
+		     c->trid.traddr, (unsigned)NVME_CAP_AMS(plx_nvme_ctrlr_cap(c->ctrlr)));
 	return -1;
 }
 
@@ -433,18 +465,18 @@ struct shared_ctrlr *shared_attach(const struct thread_data *td, const struct pl
 		return NULL;
 	c->trid = *trid;
 	c->trid.nsid = 0;
-	c->enable_sgl = o->enable_sgl;
+	c->first = *o;
 	c->virtual_spec = strdup(spec);
 	rc = c->virtual_spec ? 0 : -1;
 	if (!rc && trid->trtype == PLX_NVME_TR_VIRTUAL)
 		rc = virtual_create(td, c);
 	if (!rc)
 		c->ctrlr = attach(td, &c->trid, o);
-	plx_thread_enter(NULL);
-	if (!c->ctrlr) {
+	if (!c->ctrlr || check_arbitration(td, c, o)) {
 		ctrlr_free(c);
 		return NULL;
 	}
+	plx_thread_enter(NULL);
 	c->next = shared.ctrlrs;
 	shared.ctrlrs = c;
 	return c;

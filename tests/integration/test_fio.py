@@ -82,7 +82,8 @@ def leftovers():
 # ---- job files ----
 
 def test_examples_run():
-    files = sorted(EXAMPLES.glob("*.fio"))
+    # zoned.fio wants a zoned SSD: tests/vm/test_fio.py
+    files = sorted(f for f in EXAMPLES.glob("*.fio") if f.name != "zoned.fio")
     plx.check(len(files) >= 7, f"only {len(files)} examples in {EXAMPLES}")
     for file in [*files, *EXAMPLES.glob("*.json")]:
         text = re.sub(r"\bsize=\d+M", "size=16M", file.read_text().replace("runtime=10", "runtime=100ms"))
@@ -143,6 +144,13 @@ def test_trims_flushes_and_events_that_are_not_waited_for():
                        (["--rw=randread", "--rate_iops=20000", "--io_size=4M"], "read")):
         j = job(SMALL, *more)
         plx.check(ios(j, kind) >= 512, f"{more}: {ios(j, kind)} I/Os of {kind}")
+
+
+def test_zones_that_fio_makes_up():
+    zoned = ["--rw=randwrite", "--verify=crc32c", "--direct=1", "--zonemode=zbd", "--zonesize=1M"]
+    (directory / "bdevs.json").write_text(json.dumps(BDEVS))
+    for j in (job(SMALL, *zoned), job("--spdk_json_conf=bdevs.json", *zoned, engine="spdk_bdev", filename="Malloc0")):
+        plx.check(ios(j, "write") and ios(j, "read"), "nothing written or nothing verified")
 
 
 def test_jobs_share_controllers():
@@ -300,8 +308,13 @@ def test_what_cannot_be_is_said_in_one_line():
             (["--virtual=size=4G,bdev=null", "--mem_size_mb=8", "--bs=1g", "--iodepth=512"], VIRTUAL, "set mem_size_mb")):
         one_line(fio(*options(read, *(["--virtual=size=16M,bdev=null"] if "VIRTUAL" in file else []), *args, filename=file)), says)
     for option in ("shm_id=1", "disable_pcie_sgl_merge=1", "bit_bucket_data_len=512", "digest_enable=BOTH", "enable_vmd=1",
-                   "initial_zone_reset=1", "zone_append=1", "spdk_tracing=1", "enable_interrupts=1", "enable_wrr=1"):
-        one_line(fio(*options(read, f"--{option}", "--numjobs=2")), f"{option.partition('=')[0]}: .*leave it out")
+                   "initial_zone_reset=1", "zone_append=1", "spdk_tracing=1", "enable_interrupts=1", "arbitration_burst=3",
+                   "high_weight=4", "wrr_priority=2"):
+        one_line(fio(*options(read, f"--{option}", SMALL, "--numjobs=2")),
+                 f"{option.partition('=')[0]}(=1: '|: ).*leave it out")
+    # the driver warns, too
+    fio(*options(read, "--enable_wrr=1", SMALL)).fails(1, "enable_wrr=1: 'v' has no weighted round robin .*leave it out")
+    one_line(fio(*options(read, "--enable_wrr=1", "--low_weight=4")), "low_weight=4, medium_weight=0.*set all three")
 
 
 def test_what_the_block_layer_cannot_is_said_in_one_line():
