@@ -148,19 +148,8 @@ static bool poll_request(struct plx_pcie_dev *dev)
 
 static void watch_request(struct vfio_dev *v)
 {
-	struct {
-		struct vfio_irq_set set;
-		int fd;
-	} req = {
-		.set = { .argsz = sizeof(req),
-			 .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-			 .index = VFIO_PCI_REQ_IRQ_INDEX,
-			 .count = 1 },
-	};
-
 	v->request = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	req.fd = v->request;
-	if (v->request < 0 || !ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &req))
+	if (v->request < 0 || !set_vectors(v, VFIO_PCI_REQ_IRQ_INDEX, 1, &v->request))
 		return;
 	close(v->request);
 	v->request = -1;
