@@ -184,18 +184,19 @@ static void media(struct id_out *o, const struct id_item *item)
 	out_open(o, "mus_list", '[');
 	take(&r, sizeof(*log));
 	for (uint32_t i = 0; r.len && i < log->nmu; i++) {
-		const struct nvme_media_unit_stat_desc *d = (const void *)r.at;
-		uint32_t size = sizeof(*d);
+		struct nvme_media_unit_stat_desc d; /* a copy: CIO may put it anywhere */
+		uint32_t size = sizeof(d);
 
-		if (r.len < sizeof(*d))
+		if (r.len < sizeof(d))
 			break;
+		memcpy(&d, r.at, sizeof(d));
 		blank(o);
 		out_open(o, NULL, '{');
-		out_table(o, &unit, d, sizeof(*d));
+		out_table(o, &unit, &d, sizeof(d));
 		out_close(o, '}');
-		if (d->mucs)
-			size = d->cio + 2u * d->mucs;
-		if (size < sizeof(*d))
+		if (d.mucs)
+			size = d.cio + 2u * d.mucs;
+		if (size < sizeof(d))
 			break;
 		take(&r, size);
 	}
