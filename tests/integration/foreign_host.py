@@ -26,11 +26,12 @@ class Lazy:
         if not self.target:
             self.target = t = Target()
             t.rpc("nvmf_create_transport", trtype="VFIOUSER")
-            t.rpc("bdev_malloc_create", name="Malloc0", num_blocks=16384, block_size=512)
-            t.rpc("bdev_malloc_create", name="Malloc1", num_blocks=16384, block_size=512)
+            # what brings memory in looks at /proc/meminfo: open just when fds_at_rest is taken, it would be missed later
+            t.rpc("bdev_malloc_create", name="Malloc0", num_blocks=16384, block_size=512, populate=False)
+            t.rpc("bdev_malloc_create", name="Malloc1", num_blocks=16384, block_size=512, populate=False)
             t.rpc("bdev_null_create", name="Null0", num_blocks=16384, block_size=512)
             t.rpc("bdev_null_create", name="Null1", num_blocks=16384, block_size=512)
-            t.rpc("bdev_malloc_create", name="Base0", num_blocks=16384, block_size=512)
+            t.rpc("bdev_malloc_create", name="Base0", num_blocks=16384, block_size=512, populate=False)
             t.rpc("bdev_delay_create", name="Slow0", base_bdev_name="Base0", avg_read_latency=SLOW_US,
                   p99_read_latency=SLOW_US, avg_write_latency=SLOW_US, p99_write_latency=SLOW_US)
             t.socket = t.serve("first", ["Malloc0", "Null0", "Slow0"]) / "cntrl"
