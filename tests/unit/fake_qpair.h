@@ -249,4 +249,23 @@ static inline void fake_cb(void *arg, const struct plx_nvme_cpl *cpl)
 	d->status = plx_nvme_status(cpl);
 }
 
+/* The entry of the one command that was queued with fake_cb() and @d; checks that there is one and
+ * completes it */
+static inline struct plx_nvme_cmd fake_sent(struct fake *f, struct fake_done *d)
+{
+	const struct plx_nvme_cmd *next;
+	struct plx_nvme_cmd cmd;
+
+	plx_nvme_qpair_flush(f->qp);
+	next = fake_next(f);
+	cr_assert(next, "nothing was sent");
+	cmd = *next;
+	cr_assert_null(fake_next(f), "more than one command");
+	d->calls = 0;
+	fake_complete(f, cmd.cid, 0);
+	plx_nvme_qpair_poll(f->qp, 0);
+	cr_assert_eq(d->calls, 1);
+	return cmd;
+}
+
 #endif

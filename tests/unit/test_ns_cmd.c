@@ -23,22 +23,9 @@ static void teardown(void)
 
 TestSuite(ns_cmd, .init = setup, .fini = teardown);
 
-/* The entry of the one command that was queued; checks that there is one and completes it */
 static struct plx_nvme_cmd sent(void)
 {
-	const struct plx_nvme_cmd *next;
-	struct plx_nvme_cmd cmd;
-
-	plx_nvme_qpair_flush(f.qp);
-	next = fake_next(&f);
-	cr_assert(next, "nothing was sent");
-	cmd = *next;
-	cr_assert_null(fake_next(&f), "more than one command");
-	done.calls = 0;
-	fake_complete(&f, cmd.cid, 0);
-	plx_nvme_qpair_poll(f.qp, 0);
-	cr_assert_eq(done.calls, 1);
-	return cmd;
+	return fake_sent(&f, &done);
 }
 
 static void cr_nothing_taken(void)
