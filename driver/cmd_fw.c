@@ -88,22 +88,15 @@ int plx_nvme_fw_commit(struct plx_nvme_ctrlr *c, uint8_t slot, uint8_t action,
 
 int plx_nvme_subsystem_reset(struct plx_nvme_ctrlr *c)
 {
-	int rc = 0;
+	int rc;
 
 	if (!NVME_CAP_NSSRC(c->cap))
 		return -ENOTSUP;
 	pthread_mutex_lock(&c->lock);
-	switch (ctrlr_state(c)) {
-	case PLX_NVME_CTRLR_READY:
+	rc = ctrlr_may_reset(c);
+	if (!rc) {
 		pcie_write32(c->dev, NVME_REG_NSSR, NSSR_RESET);
 		ctrlr_start_reset(c, "its subsystem is being reset (NSSR)");
-		break;
-	case PLX_NVME_CTRLR_FAILED:
-		rc = -ENXIO;
-		break;
-	default:
-		rc = -EBUSY;
-		break;
 	}
 	pthread_mutex_unlock(&c->lock);
 	return rc;

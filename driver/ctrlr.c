@@ -58,6 +58,18 @@ void ctrlr_gone(struct plx_nvme_ctrlr *c)
 		   c->dev->gone ? c->dev->gone : "is gone (registers read as all ones)");
 }
 
+int ctrlr_may_reset(const struct plx_nvme_ctrlr *c)
+{
+	switch (ctrlr_state(c)) {
+	case PLX_NVME_CTRLR_READY:
+		return 0;
+	case PLX_NVME_CTRLR_FAILED:
+		return -ENXIO;
+	default:
+		return -EBUSY;
+	}
+}
+
 void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why)
 {
 	nvme_log(WARN, "controller '%s': resetting it: %s", c->name, why);
@@ -70,20 +82,12 @@ void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why)
 
 int plx_nvme_ctrlr_reset(struct plx_nvme_ctrlr *c)
 {
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&c->lock);
-	switch (ctrlr_state(c)) {
-	case PLX_NVME_CTRLR_READY:
+	rc = ctrlr_may_reset(c);
+	if (!rc)
 		ctrlr_start_reset(c, "asked for");
-		break;
-	case PLX_NVME_CTRLR_FAILED:
-		rc = -ENXIO;
-		break;
-	default:
-		rc = -EBUSY;
-		break;
-	}
 	pthread_mutex_unlock(&c->lock);
 	return rc;
 }

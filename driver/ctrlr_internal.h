@@ -211,6 +211,8 @@ void ctrlr_fail(struct plx_nvme_ctrlr *c, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /** ctrlr_gone - the same for a device whose registers read as all ones */
 void ctrlr_gone(struct plx_nvme_ctrlr *c);
+/** ctrlr_may_reset - under lock. Return: 0; -ENXIO it has failed; -EBUSY it is not ready */
+int ctrlr_may_reset(const struct plx_nvme_ctrlr *c);
 /** ctrlr_start_reset - @why ends the log line. In state READY, under lock */
 void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why);
 /** ctrlr_setup_turn - one turn of waiting in a set-up call: controller, the caller's queue pairs,
