@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -67,6 +68,16 @@ void plx_tool_one_line(char *text)
 		if (iscntrl((unsigned char)*text))
 			*text = '?';
 	}
+}
+
+int plx_tool_refuse(char *err, size_t errlen, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, errlen, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
 }
 
 void plx_tool_refuse_option(const char *name, int key, const char *typed, char *err, size_t errlen)

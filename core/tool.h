@@ -44,6 +44,10 @@ int plx_tool_flush(const char *name);
  *  control characters become '?' */
 void plx_tool_one_line(char *text);
 
+/** plx_tool_refuse - what is wrong with an argument, a sentence into @err. Return: -EINVAL */
+int plx_tool_refuse(char *err, size_t errlen, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /**
  * plx_tool_refuse_option - why getopt_long() did not take an option, with opterr 0
  * @name: the program's

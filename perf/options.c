@@ -24,16 +24,6 @@
 #define MAX_IO	  (1u << 30)
 #define MAX_ALIGN (2u << 20)
 
-int options_refuse(struct parser *p, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(p->err, p->errlen, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
-
 /* ---- values ---- */
 
 static int take_u32(struct parser *p, const char *arg, uint32_t min, uint32_t max, uint32_t *out)

@@ -5,6 +5,7 @@
 #ifndef POLLUX_PERF_OPTIONS_INTERNAL_H
 #define POLLUX_PERF_OPTIONS_INTERNAL_H
 
+#include "core/tool.h"
 #include "perf/options.h"
 #include "core/text.h"
 
@@ -53,7 +54,7 @@ extern const unsigned options_row_count;
 /** options_given - the option was on the command line */
 bool options_given(const struct parser *p, int key);
 /** options_refuse - put a sentence into p->err. Return: -EINVAL */
-int options_refuse(struct parser *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define options_refuse(p, ...) plx_tool_refuse((p)->err, (p)->errlen, __VA_ARGS__)
 /** options_check - what makes sense only together, and what follows from all. Return: 0; -EINVAL
  *  refused */
 int options_check(struct parser *p);

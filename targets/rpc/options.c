@@ -2,9 +2,9 @@
 /*
  * targets/rpc/options.c - the command line of plx-rpc: its own options, a method, the method's
  */
+#include "core/tool.h"
 #include "targets/rpc/cli.h"
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,17 +20,7 @@ struct parser {
 	size_t errlen;
 };
 
-static int refuse(struct parser *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static int refuse(struct parser *p, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(p->err, p->errlen, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
+#define refuse(p, ...) plx_tool_refuse((p)->err, (p)->errlen, __VA_ARGS__)
 
 /* the value of an option: behind '=', or the next argument. NULL: there is none */
 static const char *value_of(struct parser *p, const char *inline_value)

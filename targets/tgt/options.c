@@ -2,11 +2,11 @@
 /*
  * targets/tgt/options.c - the command line of plx-tgt
  */
+#include "core/tool.h"
 #include "targets/tgt/options.h"
 #include "core/text.h"
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <string.h>
 
 #define MIB (1ull << 20)
@@ -61,17 +61,7 @@ struct parser {
 	size_t errlen;
 };
 
-static int refuse(struct parser *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static int refuse(struct parser *p, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(p->err, p->errlen, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
+#define refuse(p, ...) plx_tool_refuse((p)->err, (p)->errlen, __VA_ARGS__)
 
 static int take_cores(struct parser *p, const char *arg)
 {
