@@ -14,7 +14,7 @@
  * sent a command, once that has completed. It returns the step to go on with, its own to stay. No
  * step waits.
  */
-#include "driver/ctrlr_internal.h"
+#include "driver/ctrlr_steps.h"
 #include <errno.h>
 #include <pollux/nvme_feature.h>
 #include <string.h>
@@ -45,7 +45,7 @@ static void step_deadline(struct plx_nvme_ctrlr *c, uint32_t ms)
 
 /* Send @cmd, with the steps' page as its data unless it says otherwise; the deadline begins
  * anew. */
-static enum nvme_step step_cmd(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd)
+enum nvme_step step_cmd(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd)
 {
 	c->cmd = *cmd;
 	if (!c->cmd.prp1)
@@ -56,8 +56,7 @@ static enum nvme_step step_cmd(struct plx_nvme_ctrlr *c, const struct plx_nvme_c
 	return c->step;
 }
 
-static enum nvme_step step_identify_csi(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid,
-					uint8_t csi)
+enum nvme_step step_identify_csi(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid, uint8_t csi)
 {
 	struct plx_nvme_cmd cmd;
 
@@ -65,24 +64,19 @@ static enum nvme_step step_identify_csi(struct plx_nvme_ctrlr *c, uint8_t cns, u
 	return step_cmd(c, &cmd);
 }
 
-static enum nvme_step step_identify(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid)
+enum nvme_step step_identify(struct plx_nvme_ctrlr *c, uint8_t cns, uint32_t nsid)
 {
 	return step_identify_csi(c, cns, nsid, NVME_CSI_NVM);
 }
 
-static enum nvme_step step_set_feature(struct plx_nvme_ctrlr *c, uint8_t fid, uint32_t cdw11)
+enum nvme_step step_set_feature(struct plx_nvme_ctrlr *c, uint8_t fid, uint32_t cdw11)
 {
 	struct plx_nvme_cmd cmd = { .opc = nvme_admin_set_features, .cdw10 = fid, .cdw11 = cdw11 };
 
 	return step_cmd(c, &cmd);
 }
 
-static bool step_cmd_ok(const struct plx_nvme_ctrlr *c)
-{
-	return plx_nvme_ok(&c->cmd_cpl);
-}
-
-static enum nvme_step step_cmd_failed(struct plx_nvme_ctrlr *c, const char *what)
+enum nvme_step step_cmd_failed(struct plx_nvme_ctrlr *c, const char *what)
 {
 	char text[96];
 
@@ -91,23 +85,12 @@ static enum nvme_step step_cmd_failed(struct plx_nvme_ctrlr *c, const char *what
 	return NVME_STEP_FAILED;
 }
 
-static void step_cmd_warn(const struct plx_nvme_ctrlr *c, const char *what)
+void step_cmd_warn(const struct plx_nvme_ctrlr *c, const char *what)
 {
 	char text[96];
 
 	nvme_log(WARN, "controller '%s': %s failed: %s", c->name, what,
 		 plx_nvme_status_text(plx_nvme_status(&c->cmd_cpl), text, sizeof(text)));
-}
-
-/* CC.CSS is 110b: namespaces may be of any command set */
-static bool all_command_sets(const struct plx_nvme_ctrlr *c)
-{
-	return NVME_CAP_CSS(c->cap) & NVME_CAP_CSS_CSI;
-}
-
-static bool resetting(const struct plx_nvme_ctrlr *c)
-{
-	return ctrlr_state(c) == PLX_NVME_CTRLR_RESETTING;
 }
 
 static enum nvme_step step_gone(struct plx_nvme_ctrlr *c)
@@ -249,422 +232,6 @@ static enum nvme_step step_enable(struct plx_nvme_ctrlr *c, bool entering)
 		return NVME_STEP_FAILED;
 	}
 	return NVME_CSTS_RDY(csts) ? NVME_STEP_ID_CTRL : NVME_STEP_ENABLE;
-}
-
-/* ---- the controller's capabilities ---- */
-
-static uint32_t max_io_bytes(const struct plx_nvme_ctrlr *c, const struct nvme_id_ctrl *id)
-{
-	uint32_t max = NVME_MAX_IO_BYTES, opt = c->opts.max_io_bytes;
-
-	/* MDTS in units of the smallest page, 0: no limit (§5.17.2.1) */
-	if (id->mdts && id->mdts < 16 && PLX_PAGE_SIZE << id->mdts < max)
-		max = PLX_PAGE_SIZE << id->mdts;
-	if (opt && opt < max)
-		max = opt < PLX_PAGE_SIZE ? PLX_PAGE_SIZE : opt / PLX_PAGE_SIZE * PLX_PAGE_SIZE;
-	return max;
-}
-
-static enum nvme_step step_id_ctrl(struct plx_nvme_ctrlr *c, bool entering)
-{
-	const struct nvme_id_ctrl *id = c->page;
-
-	if (entering)
-		return step_identify(c, NVME_IDENTIFY_CNS_CTRL, 0);
-	if (!step_cmd_ok(c))
-		return step_cmd_failed(c, "Identify Controller");
-	if ((id->sqes & 0xf) > 6 || id->sqes >> 4 < 6 || (id->cqes & 0xf) > 4 ||
-	    id->cqes >> 4 < 4) {
-		ctrlr_fail(
-			c, -EIO,
-			"does not take queue entries of 64 and 16 bytes (SQES %02xh, CQES %02xh)",
-			id->sqes, id->cqes);
-		return NVME_STEP_FAILED;
-	}
-	/* queue pairs and namespaces were made for the controller that was there before the
-	 * reset */
-	if (resetting(c) &&
-	    (memcmp(id->sn, c->id.sn, sizeof(id->sn)) || max_io_bytes(c, id) < c->max_io_bytes)) {
-		ctrlr_fail(c, -EIO,
-			   "came back from a reset as another controller (its serial number "
-			   "differs, or "
-			   "its transfer limit is smaller)");
-		return NVME_STEP_FAILED;
-	}
-	memcpy(&c->id, id, sizeof(c->id));
-	if (!resetting(c))
-		c->max_io_bytes = max_io_bytes(c, id);
-	c->acs_known = false;
-	return c->vs >= 0x20000 || all_command_sets(c) ? NVME_STEP_ID_CTRL_NVM
-						       : NVME_STEP_HOST_BEHAVIOR;
-}
-
-/* A limit as a power of two of pages; 0: none. */
-static uint32_t limit_bytes(uint8_t exp)
-{
-	return exp && exp < 20 ? PLX_PAGE_SIZE << exp : 0;
-}
-
-static enum nvme_step step_id_ctrl_nvm(struct plx_nvme_ctrlr *c, bool entering)
-{
-	const struct nvme_id_ctrl_nvm *nvm = c->page;
-
-	if (entering)
-		return step_identify(c, NVME_IDENTIFY_CNS_CSI_CTRL, 0);
-	/* optional before version 2.0 of the specification: no limits are known without it */
-	if (step_cmd_ok(c)) {
-		c->max_verify_bytes = limit_bytes(nvm->vsl);
-		c->max_wz_bytes = limit_bytes(nvm->wzsl);
-	}
-	return NVME_STEP_HOST_BEHAVIOR;
-}
-
-/* Without ACRE a controller reports no CRD, without LBAFEE it hides formats with larger guards */
-static enum nvme_step step_host_behavior(struct plx_nvme_ctrlr *c, bool entering)
-{
-	uint8_t *behavior = c->page;
-	bool acre = c->id.crdt1 || c->id.crdt2 || c->id.crdt3,
-	     elbas = c->id.ctratt & NVME_CTRL_CTRATT_ELBAS;
-
-	if (entering) {
-		if (!acre && !elbas)
-			return NVME_STEP_HMB;
-		memset(behavior, 0, 512);
-		behavior[0] = acre;
-		behavior[2] = elbas;
-		return step_set_feature(c, NVME_FEAT_FID_HOST_BEHAVIOR, 0);
-	}
-	if (!step_cmd_ok(c)) {
-		step_cmd_warn(c, "Set Features, Host Behavior Support");
-	} else {
-		c->crdt[1] = c->id.crdt1 * 100 * c->tsc_ms; /* in units of 100 ms */
-		c->crdt[2] = c->id.crdt2 * 100 * c->tsc_ms;
-		c->crdt[3] = c->id.crdt3 * 100 * c->tsc_ms;
-	}
-	return NVME_STEP_HMB;
-}
-
-static enum nvme_step step_hmb(struct plx_nvme_ctrlr *c, bool entering)
-{
-	struct plx_nvme_cmd cmd;
-
-	if (entering) {
-		if (!c->hmb.list && !hmb_make(c))
-			return NVME_STEP_NUM_QUEUES;
-		hmb_cmd(c, &cmd, true);
-		return step_cmd(c, &cmd);
-	}
-	if (step_cmd_ok(c)) {
-		c->hmb.given = true;
-	} else {
-		step_cmd_warn(c, "Set Features, Host Memory Buffer");
-		c->hmb.given = false;
-		hmb_free(c);
-	}
-	return NVME_STEP_NUM_QUEUES;
-}
-
-/* I/O queue pairs that the doorbell memory has room for */
-static uint32_t max_doorbells(const struct plx_nvme_ctrlr *c)
-{
-	size_t pairs = c->dev->doorbell_bytes / ((size_t)8 << NVME_CAP_DSTRD(c->cap)) - 1;
-
-	return pairs < NVME_MAX_QPAIRS ? (uint32_t)pairs : NVME_MAX_QPAIRS;
-}
-
-static enum nvme_step step_num_queues(struct plx_nvme_ctrlr *c, bool entering)
-{
-	uint32_t want = c->opts.num_io_queues ? c->opts.num_io_queues : NVME_DEFAULT_IO_QUEUES;
-	uint32_t sqs, cqs, granted;
-
-	if (want > max_doorbells(c))
-		want = max_doorbells(c);
-	if (!want) {
-		ctrlr_fail(c, -EIO, "has no doorbells for I/O queues");
-		return NVME_STEP_FAILED;
-	}
-	if (entering)
-		return step_set_feature(c, NVME_FEAT_FID_NUM_QUEUES, (want - 1) << 16 | (want - 1));
-	if (!step_cmd_ok(c))
-		return step_cmd_failed(c, "Set Features, Number of Queues");
-	sqs = (c->cmd_cpl.dw0 & 0xffff) + 1;
-	cqs = (c->cmd_cpl.dw0 >> 16) + 1;
-	granted = sqs < cqs ? sqs : cqs;
-	if (granted > want)
-		granted = want;
-	if (resetting(c)) {
-		for (struct plx_nvme_qpair *qp = c->qpairs; qp; qp = qp->next) {
-			if (qp->qid > granted) {
-				ctrlr_fail(
-					c, -EIO,
-					"grants %u I/O queues after a reset, had granted %u before",
-					granted, c->num_io_queues);
-				return NVME_STEP_FAILED;
-			}
-		}
-	}
-	c->num_io_queues = granted;
-	return NVME_STEP_DBBUF;
-}
-
-/* ---- shadow doorbells ---- */
-
-static enum nvme_step after_dbbuf(struct plx_nvme_ctrlr *c)
-{
-	if (resetting(c))
-		return NVME_STEP_CREATE_QUEUES;
-	ns_scan_begin(c);
-	return NVME_STEP_NS_LIST;
-}
-
-/* Each of the two buffers is a page; queue pairs that exist stay with what they began with */
-static bool shadow_wanted(const struct plx_nvme_ctrlr *c)
-{
-	enum plx_nvme_shadow want = c->opts.shadow_doorbells;
-	size_t pair = (size_t)8 << NVME_CAP_DSTRD(c->cap);
-
-	if (resetting(c))
-		return c->shadow_on;
-	return c->id.oacs & NVME_CTRL_OACS_DBBUF_CFG && want != PLX_NVME_SHADOW_NEVER &&
-	       (want == PLX_NVME_SHADOW_ALWAYS || c->dev->doorbells_cross) &&
-	       (c->num_io_queues + 1) * pair <= PLX_PAGE_SIZE;
-}
-
-static enum nvme_step step_dbbuf(struct plx_nvme_ctrlr *c, bool entering)
-{
-	struct plx_nvme_cmd cmd = { .opc = nvme_admin_dbbuf };
-
-	if (entering) {
-		if (!shadow_wanted(c))
-			return after_dbbuf(c);
-		if (!c->shadow)
-			c->shadow = plx_dma_zalloc(2 * (size_t)PLX_PAGE_SIZE, PLX_PAGE_SIZE,
-						   c->dev->numa);
-		if (!c->shadow)
-			return after_dbbuf(c);
-		cmd.prp1 = ctrlr_iova(c, c->shadow, PLX_PAGE_SIZE);
-		cmd.prp2 = ctrlr_iova(c, c->shadow + PLX_PAGE_SIZE, PLX_PAGE_SIZE);
-		return step_cmd(c, &cmd);
-	}
-	if (step_cmd_ok(c))
-		c->shadow_on = true;
-	else if (c->shadow_on)
-		return step_cmd_failed(c, "Doorbell Buffer Config");
-	else
-		step_cmd_warn(c, "Doorbell Buffer Config");
-	return after_dbbuf(c);
-}
-
-/* ---- namespaces ---- */
-
-/* Other firmware runs: its name, and what it has. Limits that queue pairs were made for stay. */
-static enum nvme_step step_id_again(struct plx_nvme_ctrlr *c, bool entering)
-{
-	const struct nvme_id_ctrl *id = c->page;
-
-	if (entering)
-		return step_identify(c, NVME_IDENTIFY_CNS_CTRL, 0);
-	c->reidentify = false;
-	if (!step_cmd_ok(c))
-		step_cmd_warn(c, "Identify Controller");
-	else if (!memcmp(id->sn, c->id.sn, sizeof(id->sn)) &&
-		 max_io_bytes(c, id) >= c->max_io_bytes)
-		memcpy(&c->id, id, sizeof(c->id));
-	else
-		ctrlr_start_reset(c, "it is another controller since its firmware was activated");
-	return NVME_STEP_NS_CHANGED;
-}
-
-/* Changed Namespace List: reading it re-arms the notice; what changed is found by looking at all of
- * them */
-static enum nvme_step step_ns_changed(struct plx_nvme_ctrlr *c, bool entering)
-{
-	struct plx_nvme_cmd cmd = {
-		.opc = nvme_admin_get_log_page,
-		.nsid = UINT32_MAX,
-		.cdw10 = (PLX_PAGE_SIZE / 4 - 1) << 16 | NVME_LOG_LID_CHANGED_NS,
-	};
-
-	if (entering) {
-		c->ns_rescan = false;
-		ns_scan_begin(c);
-		return c->id.oaes & NVME_CTRL_OAES_NA ? step_cmd(c, &cmd) : NVME_STEP_NS_LIST;
-	}
-	return NVME_STEP_NS_LIST;
-}
-
-static enum nvme_step ns_scan_done(struct plx_nvme_ctrlr *c)
-{
-	ns_scan_end(c);
-	return ctrlr_state(c) == PLX_NVME_CTRLR_READY ? NVME_STEP_READY : NVME_STEP_AER_CONFIG;
-}
-
-/* Before version 1.1 there is no list: every identifier up to NN may be active */
-static void ns_list_all(struct plx_nvme_ctrlr *c)
-{
-	uint32_t n = PLX_ARRAY_SIZE(c->ns_list);
-
-	memset(c->ns_list, 0, sizeof(c->ns_list));
-	for (uint32_t i = 0; i < n && c->ns_last + i < c->id.nn; i++)
-		c->ns_list[i] = c->ns_last + i + 1;
-}
-
-static enum nvme_step step_ns_list(struct plx_nvme_ctrlr *c, bool entering)
-{
-	if (entering) {
-		c->ns_at = 0;
-		/* the list is of identifiers above the one given, FFFFFFFEh is the last there can
-		 * be */
-		if (c->ns_last >= UINT32_MAX - 2)
-			return ns_scan_done(c);
-		if (c->vs >= (c->quirks & NVME_QUIRK_OLD_CNS ? 0x10200 : 0x10100))
-			return step_identify(c, NVME_IDENTIFY_CNS_NS_ACTIVE_LIST, c->ns_last);
-		ns_list_all(c);
-		return c->ns_list[0] ? NVME_STEP_NS_ID : ns_scan_done(c);
-	}
-	if (!step_cmd_ok(c)) {
-		if (ctrlr_state(c) == PLX_NVME_CTRLR_READY) {
-			step_cmd_warn(c, "Identify, active namespaces");
-			return NVME_STEP_READY;
-		}
-		return step_cmd_failed(c, "Identify, active namespaces");
-	}
-	memcpy(c->ns_list, c->page, sizeof(c->ns_list));
-	return c->ns_list[0] ? NVME_STEP_NS_ID : ns_scan_done(c);
-}
-
-/* Go on with the entry at ns_at, or with the next page of the list. */
-static enum nvme_step ns_next(struct plx_nvme_ctrlr *c)
-{
-	uint32_t nsid;
-
-	if (c->ns_at == PLX_ARRAY_SIZE(c->ns_list))
-		return NVME_STEP_NS_LIST;
-	nsid = c->ns_list[c->ns_at];
-	if (!nsid)
-		return ns_scan_done(c);
-	if (nsid <= c->ns_last) {
-		nvme_log(WARN,
-			 "controller '%s': its list of namespaces is not in order: %u after %u",
-			 c->name, nsid, c->ns_last);
-		return ns_scan_done(c);
-	}
-	if (c->ns_looked++ == NVME_MAX_NS) {
-		nvme_log(WARN,
-			 "controller '%s': namespaces from %u on are left out: no more than %u are "
-			 "supported",
-			 c->name, nsid, NVME_MAX_NS);
-		return ns_scan_done(c);
-	}
-	return step_identify(c, NVME_IDENTIFY_CNS_NS, nsid);
-}
-
-/* All that is known of the namespace at ns_at is known. */
-static enum nvme_step ns_identified(struct plx_nvme_ctrlr *c)
-{
-	c->ns_last = c->ns_list[c->ns_at++];
-	ns_found(c, c->ns_last, &c->ns_found);
-	return NVME_STEP_NS_ID;
-}
-
-static enum nvme_step step_ns_id(struct plx_nvme_ctrlr *c, bool entering)
-{
-	if (entering)
-		return ns_next(c);
-	if (!step_cmd_ok(c)) {
-		step_cmd_warn(c, "Identify Namespace");
-		c->ns_last = c->ns_list[c->ns_at++];
-		return ns_next(c);
-	}
-	c->ns_found = (struct nvme_ns_found){ .csi = NVME_CSI_NVM };
-	memcpy(&c->ns_found.id, c->page, sizeof(c->ns_found.id));
-	if (all_command_sets(c))
-		return NVME_STEP_NS_DESC;
-	if (c->id.ctratt & NVME_CTRL_CTRATT_ELBAS)
-		return NVME_STEP_NS_ID_NVM;
-	ns_identified(c);
-	return ns_next(c);
-}
-
-/* The command set, from the list of descriptors (§5.17.2.3): each has its type and length first */
-static uint8_t desc_csi(const uint8_t *page)
-{
-	const struct nvme_ns_id_desc *d;
-
-	for (uint32_t at = 0; at + sizeof(*d) < PLX_PAGE_SIZE; at += sizeof(*d) + d->nidl) {
-		d = (const struct nvme_ns_id_desc *)(page + at);
-		if (!d->nidt)
-			break;
-		if (d->nidt == NVME_NIDT_CSI && d->nidl == NVME_NIDT_CSI_LEN)
-			return d->nid[0];
-	}
-	return NVME_CSI_NVM;
-}
-
-static enum nvme_step step_ns_desc(struct plx_nvme_ctrlr *c, bool entering)
-{
-	if (entering)
-		return step_identify(c, NVME_IDENTIFY_CNS_NS_DESC_LIST, c->ns_list[c->ns_at]);
-	if (step_cmd_ok(c))
-		c->ns_found.csi = desc_csi(c->page);
-	else
-		step_cmd_warn(c, "Identify, namespace identification descriptors");
-	if (c->id.ctratt & NVME_CTRL_CTRATT_ELBAS)
-		return NVME_STEP_NS_ID_NVM;
-	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_ID_CTRL_ZNS : ns_identified(c);
-}
-
-static enum nvme_step step_ns_id_nvm(struct plx_nvme_ctrlr *c, bool entering)
-{
-	const struct nvme_nvm_id_ns *nvm = c->page;
-
-	if (entering)
-		return step_identify(c, NVME_IDENTIFY_CNS_CSI_NS, c->ns_list[c->ns_at]);
-	if (step_cmd_ok(c))
-		c->ns_found.elbaf = nvm->elbaf[ns_format(&c->ns_found.id)];
-	else
-		step_cmd_warn(c, "Identify Namespace of the NVM Command Set");
-	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_ID_CTRL_ZNS : ns_identified(c);
-}
-
-/* Asked for with the first thing that needs it, a zoned namespace: others have no such data */
-static enum nvme_step step_id_ctrl_zns(struct plx_nvme_ctrlr *c, bool entering)
-{
-	const struct nvme_zns_id_ctrl *zns = c->page;
-	uint32_t limit;
-
-	if (entering) {
-		c->max_append_bytes = c->max_io_bytes;
-		return step_identify_csi(c, NVME_IDENTIFY_CNS_CSI_CTRL, 0, NVME_CSI_ZNS);
-	}
-	/* ZASL 0: MDTS (ZNS 1.1c §4.1.5.2) */
-	limit = step_cmd_ok(c) ? limit_bytes(zns->zasl) : 0;
-	if (limit && limit < c->max_append_bytes)
-		c->max_append_bytes = limit;
-	return NVME_STEP_NS_ID_ZNS;
-}
-
-/* ZNS 1.1c §4.1.5.1: limits are 0-based, all ones is none */
-static enum nvme_step step_ns_id_zns(struct plx_nvme_ctrlr *c, bool entering)
-{
-	const struct nvme_zns_id_ns *z = c->page;
-	const struct nvme_zns_lbafe *f = &z->lbafe[ns_format(&c->ns_found.id)];
-
-	if (entering)
-		return step_identify_csi(c, NVME_IDENTIFY_CNS_CSI_NS, c->ns_list[c->ns_at],
-					 NVME_CSI_ZNS);
-	if (step_cmd_ok(c))
-		c->ns_found.zns = (struct plx_nvme_zns){
-			.zone_blocks = f->zsze,
-			.desc_ext_bytes = f->zdes * 64u,
-			.max_active = z->mar + 1,
-			.max_open = z->mor + 1,
-			.max_append_bytes = c->max_append_bytes,
-			.read_across_zones = z->ozcs & 1,
-		};
-	else
-		step_cmd_warn(c, "Identify Namespace of the Zoned Namespace Command Set");
-	return ns_identified(c);
 }
 
 /* ---- I/O queue pairs and reset ---- */

@@ -4,11 +4,11 @@
  *
  *   queue.c    rings, submit, poll: the hot path, reads top to bottom
  *   qpair.c    life of a queue pair, and what its owner does on behalf of the controller (quiesce,
- *   reset, fail)
+ *              reset, fail)
  *   ctrlr.c    controllers as callers see them: connect, poll, disconnect, properties
- *   ctrlr_steps.c  the controller's state machine: bringing it up, resetting it, looking for
- *   namespaces ctrlr_events.c what a ready controller needs: AERs, keep-alive, Aborts, watching its
- *   status
+ *   ctrlr_steps.c   the controller's state machine: bringing it up, resetting it; with
+ *              ctrlr_setup.c, its capabilities, and ctrlr_scan.c, its namespaces
+ *   ctrlr_events.c  what a ready controller needs: AERs, keep-alive, Aborts, watching its status
  *   admin.c    raw and synchronous admin commands and their wrappers
  *   cmd_*.c    the command set beyond that, a subject each; none is on the path of reads and writes
  *   hmb.c      the host memory buffer; quirks.c devices that need something else
