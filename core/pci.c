@@ -401,39 +401,31 @@ bool plx_pci_group_tolerates(const struct plx_pci_func *f)
 
 /* ---- configuration space ---- */
 
-static int open_config(const struct plx_pci_addr *a, int flags)
+/* Into @in, or out of @out */
+static int config_io(const struct plx_pci_addr *a, uint32_t offset, void *in, const void *out,
+		     size_t len)
 {
 	char path[PCI_PATH];
 	int fd, rc = pci_func_path(path, a, "config");
+	ssize_t n;
 
 	if (rc)
 		return rc;
-	fd = open(path, flags | O_CLOEXEC);
-	return fd >= 0 ? fd : errno == ENOENT ? -ENODEV : -errno;
+	fd = open(path, (out ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ENODEV : -errno;
+	n = out ? pwrite(fd, out, len, offset) : pread(fd, in, len, offset);
+	rc = n < 0 ? -errno : (size_t)n < len ? -ENODATA : 0;
+	close(fd);
+	return rc;
 }
 
 int plx_pci_config_read(const struct plx_pci_addr *a, uint32_t offset, void *buf, size_t len)
 {
-	int fd = open_config(a, O_RDONLY), rc;
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	n = pread(fd, buf, len, offset);
-	rc = n < 0 ? -errno : (size_t)n < len ? -ENODATA : 0;
-	close(fd);
-	return rc;
+	return config_io(a, offset, buf, NULL, len);
 }
 
 int plx_pci_config_write(const struct plx_pci_addr *a, uint32_t offset, const void *buf, size_t len)
 {
-	int fd = open_config(a, O_WRONLY), rc;
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	n = pwrite(fd, buf, len, offset);
-	rc = n < 0 ? -errno : (size_t)n < len ? -ENODATA : 0;
-	close(fd);
-	return rc;
+	return config_io(a, offset, NULL, buf, len);
 }
