@@ -163,6 +163,7 @@ struct plx_nvme_ctrlr {
 	_Atomic(struct plx_nvme_ns *) ns[NVME_MAX_NS];
 	_Atomic uint32_t ns_count; /* entries of @ns; they only become more */
 	uint32_t ns_scan; /* counts scans */
+	uint32_t zns_scan; /* the last that asked about the Zoned Namespace Command Set */
 	uint32_t ns_at; /* index into @ns_list */
 	uint32_t ns_last; /* highest identifier the scan has seen */
 	uint32_t ns_looked; /* identifiers the scan has asked about */

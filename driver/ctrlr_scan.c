@@ -176,13 +176,16 @@ enum nvme_step step_ns_id_nvm(struct plx_nvme_ctrlr *c, bool entering)
 	return c->ns_found.csi == NVME_CSI_ZNS ? NVME_STEP_ID_CTRL_ZNS : ns_identified(c);
 }
 
-/* Asked for with the first thing that needs it, a zoned namespace: others have no such data */
+/* Asked for with the first zoned namespace of a scan: controllers without any have no such data */
 enum nvme_step step_id_ctrl_zns(struct plx_nvme_ctrlr *c, bool entering)
 {
 	const struct nvme_zns_id_ctrl *zns = c->page;
 	uint32_t limit;
 
 	if (entering) {
+		if (c->zns_scan == c->ns_scan)
+			return NVME_STEP_NS_ID_ZNS;
+		c->zns_scan = c->ns_scan;
 		c->max_append_bytes = c->max_io_bytes;
 		return step_identify_csi(c, NVME_IDENTIFY_CNS_CSI_CTRL, 0, NVME_CSI_ZNS);
 	}

@@ -696,6 +696,9 @@ Test(cmd_admin, quirks_are_found_by_vendor_and_device)
 
 /* ---- zoned namespaces in the scan ---- */
 
+static unsigned asked_zns; /* Identify Controller of the Zoned Namespace Command Set */
+
+/* Namespaces 1 and 4 are zoned, 2 is of the Key Value Command Set */
 static uint16_t zoned(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw)
 {
 	uint8_t cns = cmd->cdw10 & 0xff, csi = cmd->cdw11 >> 24, *page = (uint8_t *)cmd->prp1;
@@ -708,10 +711,10 @@ static uint16_t zoned(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint3
 		page[1] = 8;
 		page[12] = NVME_NIDT_CSI;
 		page[13] = 1;
-		page[16] = cmd->nsid == 1 ? NVME_CSI_ZNS : cmd->nsid == 2 ? 1 : NVME_CSI_NVM;
+		page[16] = cmd->nsid % 3 == 1 ? NVME_CSI_ZNS : cmd->nsid == 2 ? 1 : NVME_CSI_NVM;
 		return 0;
 	}
-	if (cns == NVME_IDENTIFY_CNS_CSI_NS && csi == NVME_CSI_ZNS && cmd->nsid == 1) {
+	if (cns == NVME_IDENTIFY_CNS_CSI_NS && csi == NVME_CSI_ZNS && cmd->nsid % 3 == 1) {
 		struct nvme_zns_id_ns *z = (void *)page;
 
 		memset(page, 0, 4096);
@@ -723,6 +726,7 @@ static uint16_t zoned(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint3
 		return 0;
 	}
 	if (cns == NVME_IDENTIFY_CNS_CSI_CTRL && csi == NVME_CSI_ZNS) {
+		asked_zns++;
 		memset(page, 0, 4096);
 		page[0] = 1;
 		return 0;
@@ -737,7 +741,7 @@ Test(cmd_admin, a_scan_learns_what_zones_there_are)
 
 	fake.cap |= (uint64_t)NVME_CAP_CSS_CSI << NVME_CAP_CSS_SHIFT;
 	fake.admin_hook = zoned;
-	fake.ns[2] = fake.ns[3] = fake.ns[1];
+	fake.ns[2] = fake.ns[3] = fake.ns[4] = fake.ns[1];
 	c = connect_fake();
 	cr_assert_eq(fake.cc >> NVME_CC_CSS_SHIFT & 7, NVME_CC_CSS_CSI);
 	z = plx_nvme_ns_zns(plx_nvme_ctrlr_ns(c, 1));
@@ -751,5 +755,7 @@ Test(cmd_admin, a_scan_learns_what_zones_there_are)
 	cr_assert(z->read_across_zones);
 	cr_assert_null(plx_nvme_ctrlr_ns(c, 2), "keys and values are no blocks");
 	cr_assert_null(plx_nvme_ns_zns(plx_nvme_ctrlr_ns(c, 3)));
+	cr_assert_eq(plx_nvme_ns_zns(plx_nvme_ctrlr_ns(c, 4))->max_append_bytes, 8192);
+	cr_assert_eq(asked_zns, 1, "once for both");
 	plx_nvme_disconnect(c);
 }
