@@ -3,20 +3,14 @@
  * tests/unit/test_cmd_io.c - zoned, reservation, placement and other I/O commands: the entry each
  * one makes, what is refused, results in the completion
  */
-#include "fake_qpair.h"
-#include <errno.h>
+#include "qpair_fixture.h"
 #include <pollux/nvme_fdp.h>
 #include <pollux/nvme_resv.h>
 #include <pollux/nvme_zns.h>
 
-static struct fake f;
-static struct fake_done done;
-static char *buf;
-
 static void setup(void)
 {
-	fake_init(&f, 8);
-	buf = fake_alloc(1u << 20);
+	fixture_init(8, 1u << 20);
 	f.ns->csi = NVME_CSI_ZNS;
 	f.ns->zns = (struct plx_nvme_zns){
 		.zone_blocks = 1024, .zones = 4, .max_append_bytes = 16384, .desc_ext_bytes = 64
@@ -24,18 +18,7 @@ static void setup(void)
 	f.c->id.ctratt = NVME_CTRL_CTRATT_FDPS;
 }
 
-static void teardown(void)
-{
-	fake_fini(&f);
-	free(buf);
-}
-
 TestSuite(cmd_io, .init = setup, .fini = teardown);
-
-static struct plx_nvme_cmd sent(void)
-{
-	return fake_sent(&f, &done);
-}
 
 static int append(uint64_t slba, uint32_t nlb)
 {

@@ -1,42 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tests/unit/test_ns_cmd.c - I/O commands: what is refused, and the entry each one makes */
-#include "fake_qpair.h"
-#include <errno.h>
-
-#define PAGE PLX_PAGE_SIZE
-
-static struct fake f;
-static struct fake_done done;
-static char *buf;
+#include "qpair_fixture.h"
 
 static void setup(void)
 {
-	fake_init(&f, 8);
-	buf = fake_alloc(1u << 20);
-}
-
-static void teardown(void)
-{
-	fake_fini(&f);
-	free(buf);
+	fixture_init(8, 1u << 20);
 }
 
 TestSuite(ns_cmd, .init = setup, .fini = teardown);
-
-static struct plx_nvme_cmd sent(void)
-{
-	return fake_sent(&f, &done);
-}
 
 static void cr_nothing_taken(void)
 {
 	cr_assert_eq(f.qp->nfree, f.qp->depth);
 	cr_assert_eq(fake_submitted(&f), 0);
-}
-
-static int read_at(void *to, uint64_t slba, uint32_t nlb)
-{
-	return plx_nvme_read(f.ns, f.qp, to, slba, nlb, fake_cb, &done);
 }
 
 static int rw(uint8_t opc, const struct plx_nvme_rw *r)

@@ -1,33 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tests/unit/test_split.c - I/O larger than one command; the test plays the device */
-#include "fake_qpair.h"
+#include "qpair_fixture.h"
 #include "driver/split.h"
-#include <errno.h>
-
-#define PAGE PLX_PAGE_SIZE
-
-static struct fake f;
-static struct fake_done done;
-static char *buf;
 
 static void setup(void)
 {
-	fake_init(&f, 16);
-	buf = fake_alloc(4u << 20);
-}
-
-static void teardown(void)
-{
-	fake_fini(&f);
-	free(buf);
+	fixture_init(16, 4u << 20);
 }
 
 TestSuite(split, .init = setup, .fini = teardown);
-
-static int read_at(uint64_t slba, uint32_t nlb)
-{
-	return plx_nvme_read(f.ns, f.qp, buf, slba, nlb, fake_cb, &done);
-}
 
 static int readv_at(const struct iovec *iov, int cnt, uint64_t slba, uint32_t nlb)
 {
@@ -61,7 +42,7 @@ static void complete_all(unsigned n)
 
 Test(split, what_fits_is_one_command)
 {
-	cr_assert_eq(read_at(10, 256), 0);
+	cr_assert_eq(read_at(buf, 10, 256), 0);
 	commands({ 10, 256 });
 	complete_all(1);
 	cr_assert_eq(done.calls, 1);
@@ -70,7 +51,7 @@ Test(split, what_fits_is_one_command)
 
 Test(split, at_the_limit_of_a_command)
 {
-	cr_assert_eq(read_at(10, 600), 0);
+	cr_assert_eq(read_at(buf, 10, 600), 0);
 	commands({ 10, 256 }, { 266, 256 }, { 522, 88 });
 	cr_assert_eq(f.qp->sq[1].prp1, (uint64_t)buf + 256 * 512);
 	cr_assert_eq(f.qp->splits, 1);
@@ -78,7 +59,7 @@ Test(split, at_the_limit_of_a_command)
 
 Test(split, one_callback_after_the_last_completion_in_any_order)
 {
-	cr_assert_eq(read_at(0, 600), 0);
+	cr_assert_eq(read_at(buf, 0, 600), 0);
 	commands({ 0, 256 }, { 256, 256 }, { 512, 88 });
 	fake_complete(&f, f.qp->sq[2].cid, 0);
 	fake_complete(&f, f.qp->sq[0].cid, 0);
@@ -94,9 +75,9 @@ Test(split, one_callback_after_the_last_completion_in_any_order)
 Test(split, at_multiples_of_the_boundary)
 {
 	f.ns->boundary = 100;
-	cr_assert_eq(read_at(150, 20), 0);
-	cr_assert_eq(read_at(190, 20), 0);
-	cr_assert_eq(read_at(199, 102), 0);
+	cr_assert_eq(read_at(buf, 150, 20), 0);
+	cr_assert_eq(read_at(buf, 190, 20), 0);
+	cr_assert_eq(read_at(buf, 199, 102), 0);
 	commands({ 150, 20 }, { 190, 10 }, { 200, 10 }, { 199, 1 }, { 200, 100 }, { 300, 1 });
 }
 
@@ -105,7 +86,7 @@ Test(split, goes_on_as_commands_complete_when_the_queue_is_small)
 	unsigned total = 0;
 
 	f.ns->max_io_blocks = 8;
-	cr_assert_eq(read_at(0, 1000), 0);
+	cr_assert_eq(read_at(buf, 0, 1000), 0);
 	while (!done.calls) {
 		const struct plx_nvme_cmd *cmd;
 
@@ -130,7 +111,7 @@ Test(split, progress_needs_one_slot_only)
 	f.ns->max_io_blocks = 8;
 	for (int i = 0; i < 15; i++)
 		cr_assert_eq(plx_nvme_flush(f.ns, f.qp, fake_cb, &other), 0);
-	cr_assert_eq(read_at(0, 64), 0);
+	cr_assert_eq(read_at(buf, 0, 64), 0);
 	plx_nvme_qpair_flush(f.qp);
 	for (int i = 0; i < 15; i++)
 		cr_assert_eq(fake_next(&f)->opc, nvme_cmd_flush);
@@ -148,8 +129,8 @@ Test(split, progress_needs_one_slot_only)
 Test(split, full_queue_is_eagain_and_counted)
 {
 	for (int i = 0; i < 16; i++)
-		cr_assert_eq(read_at(0, 256), 0);
-	cr_assert_eq(read_at(0, 600), -EAGAIN);
+		cr_assert_eq(read_at(buf, 0, 256), 0);
+	cr_assert_eq(read_at(buf, 0, 600), -EAGAIN);
 	cr_assert_eq(f.qp->queue_full, 1);
 	cr_assert_eq(f.qp->splits, 0);
 }
@@ -157,28 +138,28 @@ Test(split, full_queue_is_eagain_and_counted)
 Test(split, empty_pool_is_eagain_and_takes_nothing)
 {
 	for (int i = 0; i < 4; i++)
-		cr_assert_eq(read_at(0, 600), 0);
+		cr_assert_eq(read_at(buf, 0, 600), 0);
 	cr_assert_eq(f.qp->nfree, 4);
-	cr_assert_eq(read_at(0, 600), -EAGAIN);
+	cr_assert_eq(read_at(buf, 0, 600), -EAGAIN);
 	cr_assert_eq(f.qp->nfree, 4);
-	cr_assert_eq(read_at(0, 256), 0, "what needs no split goes on");
+	cr_assert_eq(read_at(buf, 0, 256), 0, "what needs no split goes on");
 	plx_nvme_qpair_flush(f.qp);
 	complete_all(3);
 	cr_assert_eq(done.calls, 1);
-	cr_assert_eq(read_at(0, 600), 0, "a finished one makes room");
+	cr_assert_eq(read_at(buf, 0, 600), 0, "a finished one makes room");
 }
 
 Test(split, failed_queue_is_enxio)
 {
 	f.qp->nfree = 0;
 	f.qp->state = NVME_QP_FAILED;
-	cr_assert_eq(read_at(0, 600), -ENXIO);
+	cr_assert_eq(read_at(buf, 0, 600), -ENXIO);
 }
 
 Test(split, first_failure_is_reported_and_stops_the_rest)
 {
 	f.ns->max_io_blocks = 8;
-	cr_assert_eq(read_at(0, 1000), 0);
+	cr_assert_eq(read_at(buf, 0, 1000), 0);
 	plx_nvme_qpair_flush(f.qp);
 	for (int i = 0; i < 16; i++)
 		cr_assert(fake_next(&f));
@@ -199,7 +180,7 @@ Test(split, first_failure_is_reported_and_stops_the_rest)
 Test(split, destroyed_queue_ends_it_though_its_commands_succeed)
 {
 	f.ns->max_io_blocks = 8;
-	cr_assert_eq(read_at(0, 1000), 0);
+	cr_assert_eq(read_at(buf, 0, 1000), 0);
 	f.qp->nfree_saved = f.qp->nfree;
 	f.qp->nfree = 0;
 	f.qp->state = NVME_QP_FAILED;
@@ -320,7 +301,7 @@ Test(split, sgls_where_asked_for)
 {
 	f.qp->sgl = NVME_SGL_AVAILABLE | NVME_SGL_ALWAYS;
 	f.ns->fast_blocks = 0;
-	cr_assert_eq(read_at(0, 1), 0);
+	cr_assert_eq(read_at(buf, 0, 1), 0);
 	commands({ 0, 1 });
 	cr_assert_eq(f.qp->sq[0].flags, PLX_NVME_PSDT_SGL);
 	cr_assert_eq(f.qp->sq[0].sgl1.addr, (uint64_t)buf);
@@ -395,7 +376,7 @@ static void scatter(char *at)
 Test(split, data_that_jumps_is_one_command)
 {
 	scatter(buf + PAGE);
-	cr_assert_eq(read_at(0, 16), 0);
+	cr_assert_eq(read_at(buf, 0, 16), 0);
 	commands({ 0, 16 });
 	cr_assert_eq(f.qp->sq[0].prp1, (uint64_t)buf + SHIFT);
 	cr_assert_eq(f.qp->sq[0].prp2, (uint64_t)buf + SHIFT + 2 * PAGE);
