@@ -31,6 +31,7 @@ stretches them all for slow builds (sanitizers, valgrind). No thresholds on time
 Standard library only, for /usr/bin/python3 of Debian 12.
 """
 import contextlib
+import ctypes
 import json as json_module
 import os
 import pathlib
@@ -134,6 +135,22 @@ class Result:
             raise AssertionError(f"stdout is not JSON: {error}\n{self.describe()}") from None
 
 
+_prctl = ctypes.CDLL(None).prctl
+_PR_SET_PDEATHSIG = 1
+
+
+def dies_with_us():
+    """for Popen's preexec_fn: the child is killed when the calling thread ends, however that happens"""
+    parent = os.getpid()
+
+    def prepare():
+        _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it has ended meanwhile
+            os._exit(1)
+
+    return prepare
+
+
 class Running:
     """a program under way: see start()"""
 
@@ -143,7 +160,8 @@ class Running:
         self._begin = time.monotonic()
         self.process = subprocess.Popen(
             self.args, stdin=stdin or subprocess.DEVNULL, stdout=self._out, stderr=self._err,
-            env={**os.environ, **(env or {})}, cwd=cwd, start_new_session=True)
+            env={**os.environ, **(env or {})}, cwd=cwd, start_new_session=True,
+            preexec_fn=dies_with_us())
 
     @staticmethod
     def _text(file):

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import socket
@@ -359,6 +360,19 @@ def test_a_request_of_any_shape_is_answered():
                 s.sendall(text)
                 plx.check(b'"error"' in s.recv(65536), f"answer to {text[:40]!r}")
         plx.check("fields" in target.call("spdk_get_version"), "it answers afterwards")
+
+
+def test_a_target_does_not_outlive_the_test_that_started_it():
+    script = ("import signal, tgt\n"
+              "with tgt.start() as target:\n"
+              "    print('target', target.running.process.pid, flush=True)\n"
+              "    signal.pause()\n")
+    with plx.start("/usr/bin/python3", "-c", script, env={"PYTHONPATH": os.path.dirname(plx.__file__)}) as running:
+        target = os.pidfd_open(int(running.wait_for(r"^target (\d+)").group(1)))
+        os.kill(running.process.pid, signal.SIGKILL)
+        ended = select.select([target], [], [], 20 * plx.PATIENCE)[0]
+        os.close(target)
+    plx.check(ended, "the target goes on after its test was killed")
 
 
 plx.main()

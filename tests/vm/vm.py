@@ -172,5 +172,6 @@ def main_in_guest(*options):
     environment = [text for name, value in settings.items() for text in ("--env", f"{name}={value}")]
     with plx.scratch() as folder:
         done = subprocess.run([BOOT, "--deadline", str(DEADLINE * plx.PATIENCE), *options, *environment, "--",
-                               "/usr/bin/python3", os.path.abspath(sys.argv[0]), *sys.argv[1:]], env={**os.environ, "TMPDIR": folder}, check=False)
+                               "/usr/bin/python3", os.path.abspath(sys.argv[0]), *sys.argv[1:]], env={**os.environ, "TMPDIR": folder}, check=False,
+                              preexec_fn=plx.dies_with_us())
     sys.exit(done.returncode)
