@@ -347,6 +347,16 @@ bool plx_nvme_ns_pi_first(const struct plx_nvme_ns *ns)
 	return ns->pi_first;
 }
 
+unsigned plx_nvme_ns_pi_guard(const struct plx_nvme_ns *ns)
+{
+	return 16u << ns->pi_format;
+}
+
+unsigned plx_nvme_ns_storage_tag_bits(const struct plx_nvme_ns *ns)
+{
+	return ns->tag_bits;
+}
+
 uint32_t plx_nvme_ns_max_io_blocks(const struct plx_nvme_ns *ns)
 {
 	return ns->max_io_blocks;

@@ -14,7 +14,7 @@
  *   hmb.c      the host memory buffer; quirks.c devices that need something else
  *   ns.c       namespaces
  *   ns_cmd.c   read and write; ns_cmd_more.c the other I/O commands
- *   dptr.c     PRPs and SGLs
+ *   dptr.c     PRPs and SGLs; host_pi.h protection information that programs make themselves
  *   split.c    I/O larger than one command
  */
 #ifndef POLLUX_DRIVER_NVME_INTERNAL_H

@@ -6,7 +6,7 @@
  * moves straight into fio's. With the virtual controller inline, the job's own thread runs the
  * controller too, between submitting and looking for completions.
  */
-#include "core/checksum.h"
+#include "driver/host_pi.h"
 #include "fio_plugin/fio_plugin.h"
 #include <errno.h>
 #include <pollux/nvme_zns.h>
@@ -66,22 +66,14 @@ static void ns_format_init(struct ns_format *f, const struct plx_nvme_ns *ns,
 	uint32_t md = plx_nvme_ns_md_size(ns);
 	unsigned pi = plx_nvme_ns_pi_type(ns);
 	bool extended = plx_nvme_ns_md_extended(ns);
-	/* with PRACT, metadata of this size alone is not transferred (NVM Command Set 1.0c
-	 * §5.2.2) */
-	bool stripped = pi && o->pi_act && md == PLX_PI_SIZE;
+	bool stripped = o->pi_act && plx_nvme_pi_stripped(ns);
 
 	f->block = stripped ? plx_nvme_ns_block_size(ns) : plx_nvme_ns_xfer_block_size(ns);
 	f->shift = block_shift(f->block);
 	f->flags = pi ? o->rw_flags | (o->pi_act ? PLX_NVME_RW_PRACT : 0) : 0;
 	f->separate_md = extended || stripped ? 0 : md;
 	f->host_pi = pi && !o->pi_act;
-	f->pi = (struct plx_pi_format){
-		.block_size = plx_nvme_ns_block_size(ns),
-		.md_size = md,
-		.interleaved = extended,
-		.first = plx_nvme_ns_pi_first(ns),
-		.type = (uint8_t)pi,
-	};
+	f->pi = plx_nvme_ns_pi(ns);
 }
 
 /* ---- I/O ---- */
@@ -98,7 +90,7 @@ static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
 static struct plx_pi_tags pi_tags(const struct nvme_options *o, uint64_t slba)
 {
 	return (struct plx_pi_tags){
-		.ref = (uint32_t)slba,
+		.ref = slba,
 		.app = (uint16_t)o->apptag,
 		.appmask = (uint16_t)o->apptag_mask,
 		.check = (o->rw_flags & PLX_NVME_RW_PRCHK_GUARD ? PLX_PI_CHECK_GUARD : 0) |
@@ -160,11 +152,11 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 		.nlb = nlb,
 		.md = f->separate_md ? r->md : NULL,
 		.flags = f->flags,
-		.reftag = tags.ref,
 		.apptag = tags.app,
 		.appmask = tags.appmask,
 	};
 
+	plx_nvme_rw_ref(l->ns, &rw, slba);
 	if (r->iov) {
 		rw.iov = r->iov;
 		rw.iovcnt = pieces(u, r->iov, (size_t)o->sge_size);

@@ -6,6 +6,7 @@
  * main thread enters the worker's event loop for that, and hands the loop over to the worker's OS
  * thread afterwards. Each controller's admin queue is polled by one of the workers that use it.
  */
+#include "driver/host_pi.h"
 #include "driver/pcie_backend.h"
 #include "perf/perf.h"
 #include <errno.h>
@@ -348,9 +349,7 @@ static void lay_out_job(struct perf_run *run, struct perf_worker *w, struct perf
 	job->index = index;
 	job->block = plx_nvme_ns_block_size(d->ns);
 	job->xfer_block = plx_nvme_ns_xfer_block_size(d->ns);
-	/* metadata that is protection information and nothing else stays in the device with
-	 * PRACT */
-	if ((run->cfg->prinfo & PLX_NVME_RW_PRACT) && plx_nvme_ns_md_size(d->ns) == 8)
+	if ((run->cfg->prinfo & PLX_NVME_RW_PRACT) && plx_nvme_pi_stripped(d->ns))
 		job->xfer_block = job->block;
 	job->lbas = plx_nvme_ns_blocks(d->ns);
 	job->verify = d->verify;

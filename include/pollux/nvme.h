@@ -241,6 +241,9 @@ bool plx_nvme_ns_md_extended(const struct plx_nvme_ns *ns);
 uint32_t plx_nvme_ns_xfer_block_size(const struct plx_nvme_ns *ns);
 unsigned plx_nvme_ns_pi_type(const struct plx_nvme_ns *ns); /* 0 none, 1..3 */
 bool plx_nvme_ns_pi_first(const struct plx_nvme_ns *ns);
+unsigned plx_nvme_ns_pi_guard(const struct plx_nvme_ns *ns); /* bits: 16, 32 or 64 */
+/* of storage and reference tag together, from the top on, the bits that are the storage tag */
+unsigned plx_nvme_ns_storage_tag_bits(const struct plx_nvme_ns *ns);
 uint32_t plx_nvme_ns_max_io_blocks(const struct plx_nvme_ns *ns); /* one command */
 const struct nvme_id_ns *plx_nvme_ns_data(const struct plx_nvme_ns *ns);
 

@@ -2,7 +2,7 @@
 /*
  * perf/engines/nvme.c - I/O through pollux's own NVMe driver
  */
-#include "core/checksum.h"
+#include "driver/host_pi.h"
 #include "perf/perf.h"
 #include <errno.h>
 
@@ -11,20 +11,41 @@ static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
 	perf_task_done(arg, plx_nvme_status(cpl));
 }
 
-/* Without PRACT the host brings the protection information of what it writes (NVM Command Set 1.0c
- * §5.2) */
+/*
+ * Without PRACT the host makes the protection information of what it writes, and checks that of
+ * what it reads for what PRCHK names (NVM Command Set 1.0c §5.2)
+ */
 static int protect(struct perf_job *job, struct perf_task *t, const struct plx_nvme_rw *rw)
 {
-	struct plx_pi_format f = {
-		.block_size = job->block,
-		.md_size = plx_nvme_ns_md_size(job->ns),
-		.interleaved = plx_nvme_ns_md_extended(job->ns),
-		.first = plx_nvme_ns_pi_first(job->ns),
-		.type = (uint8_t)plx_nvme_ns_pi_type(job->ns),
-	};
-	struct plx_pi_tags tags = { .ref = rw->reftag, .app = rw->apptag };
+	struct plx_pi_format f = plx_nvme_ns_pi(job->ns);
+	struct plx_pi_tags tags = { .ref = t->slba, .app = rw->apptag };
 
 	return plx_pi_generate(&f, rw->iov, rw->iovcnt, t->md, t->nlb, &tags);
+}
+
+static void protected_read_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	static const uint16_t status[] = {
+		[PLX_PI_CHECK_GUARD] = PLX_NVME_ST(NVME_SCT_MEDIA, NVME_SC_GUARD_CHECK),
+		[PLX_PI_CHECK_APP] = PLX_NVME_ST(NVME_SCT_MEDIA, NVME_SC_APPTAG_CHECK),
+		[PLX_PI_CHECK_REF] = PLX_NVME_ST(NVME_SCT_MEDIA, NVME_SC_REFTAG_CHECK),
+	};
+	struct perf_task *t = arg;
+	struct perf_job *job = t->job;
+	uint32_t chk = job->cfg->prinfo;
+	struct plx_pi_format f = plx_nvme_ns_pi(job->ns);
+	struct plx_pi_tags tags = {
+		.ref = t->slba,
+		.check = (chk & PLX_NVME_RW_PRCHK_GUARD ? PLX_PI_CHECK_GUARD : 0) |
+			 (chk & PLX_NVME_RW_PRCHK_REF ? PLX_PI_CHECK_REF : 0),
+	};
+	struct iovec one = { t->buf, (size_t)t->nlb * job->xfer_block };
+	struct plx_pi_error err;
+
+	if (plx_nvme_ok(cpl) && plx_pi_verify(&f, &one, 1, t->md, t->nlb, &tags, &err) == -EILSEQ)
+		perf_task_done(t, status[err.check]);
+	else
+		io_done(arg, cpl);
 }
 
 /* Metadata, protection information or pieces (-O): everything that plx_nvme_read() has no argument
@@ -38,9 +59,10 @@ static plx_noinline int submit_ext(struct perf_job *job, struct perf_task *t)
 				  .nlb = t->nlb,
 				  .slba = t->slba,
 				  .md = t->md,
-				  .flags = job->cfg->prinfo,
-				  .reftag = (uint32_t)t->slba };
+				  .flags = job->cfg->prinfo };
+	bool host_pi = plx_nvme_ns_pi_type(job->ns) && !(rw.flags & PLX_NVME_RW_PRACT);
 
+	plx_nvme_rw_ref(job->ns, &rw, t->slba);
 	if (t->iov) {
 		rw.iov = t->iov;
 		rw.iovcnt = 0;
@@ -48,14 +70,16 @@ static plx_noinline int submit_ext(struct perf_job *job, struct perf_task *t)
 			t->iov[rw.iovcnt++] = (struct iovec){ (char *)t->buf + off,
 							      len - off < unit ? len - off : unit };
 	}
-	if (!t->is_read && plx_nvme_ns_pi_type(job->ns) && !(rw.flags & PLX_NVME_RW_PRACT)) {
+	if (t->is_read)
+		return plx_nvme_readv(job->ns, job->engine_data, &rw,
+				      host_pi ? protected_read_done : io_done, t);
+	if (host_pi) {
 		int rc = protect(job, t, &rw);
 
 		if (rc)
 			return rc;
 	}
-	return t->is_read ? plx_nvme_readv(job->ns, job->engine_data, &rw, io_done, t)
-			  : plx_nvme_writev(job->ns, job->engine_data, &rw, io_done, t);
+	return plx_nvme_writev(job->ns, job->engine_data, &rw, io_done, t);
 }
 
 static int nvme_submit(struct perf_job *job, struct perf_task *t)

@@ -319,6 +319,16 @@ def test_corruption_is_found_by_protection_information_or_verify():
         plx.equal(total["errors"] + total["mismatches"], 9, "errors and mismatches", result)
 
 
+def test_without_pract_the_host_checks_what_it_reads():
+    # the data changes behind the controller's own check
+    for layout in ("md=8,pi=1", "md=16,pi=2"):
+        for checks, errors in (("PRCHK=GUARD|REFTAG", 9), ("PRACT=0", 0)):
+            results, result = measured("--verify", "-w", "randrw", "-M", 50, "-d", 3000, "-q", 8, "-Q", 1, "-e", checks,
+                                       virtual=f"{SMALL},{layout},error=corrupt:read:0.01:9")
+            plx.equal((results["total"]["errors"], results["total"]["mismatches"]), (errors, 9 - errors), "errors", result)
+            plx.equal(len(re.findall("GUARD CHECK ERROR", result.err)), errors, "errors in the log", result)
+
+
 def test_verify_is_clean_through_failures_aborts_and_resets():
     rules = ("error=fail:read:0.01,error=fail:write:0.01,error=hang:read:#300,error=hang-hard:write:#900,"
              "error=hang-hard:read:#1500")

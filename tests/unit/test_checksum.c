@@ -37,6 +37,24 @@ Test(checksum, crc16_t10dif_has_the_published_values)
 	cr_assert(eq(u16, plx_crc16_t10dif(0, zeros, sizeof(zeros)), 0));
 }
 
+/* NVM Command Set 1.0c §5.2.1.3.4, table of test cases */
+Test(checksum, crc64_nvme_has_the_published_values)
+{
+	static uint8_t buf[4096];
+
+	cr_assert(eq(u64, plx_crc64_nvme(0, "123456789", 9), 0xae8b14860a799888));
+	cr_assert(eq(u64, plx_crc64_nvme(0, buf, sizeof(buf)), 0x6482d367eb22b64e));
+	memset(buf, 0xff, sizeof(buf));
+	cr_assert(eq(u64, plx_crc64_nvme(0, buf, sizeof(buf)), 0xc0ddba7302eca3ac));
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = (uint8_t)i;
+	cr_assert(eq(u64, plx_crc64_nvme(0, buf, sizeof(buf)), 0x3e729f5f6750449c));
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = (uint8_t)~i;
+	cr_assert(eq(u64, plx_crc64_nvme(0, buf, sizeof(buf)), 0x9a2df64b8e9e517e));
+	cr_assert(eq(u64, plx_crc64_nvme(0, NULL, 0), 0));
+}
+
 Test(checksum, pieces_chain_to_the_whole)
 {
 	uint8_t buf[300];
@@ -50,6 +68,10 @@ Test(checksum, pieces_chain_to_the_whole)
 			     plx_crc16_t10dif(plx_crc16_t10dif(0, buf, cut), buf + cut,
 					      sizeof(buf) - cut),
 			     plx_crc16_t10dif(0, buf, sizeof(buf))));
+		cr_assert(eq(u64,
+			     plx_crc64_nvme(plx_crc64_nvme(0, buf, cut), buf + cut,
+					    sizeof(buf) - cut),
+			     plx_crc64_nvme(0, buf, sizeof(buf))));
 	}
 }
 
@@ -63,14 +85,15 @@ struct layout {
 	int iovcnt;
 };
 
-static void layout_make(struct layout *l, unsigned md_size, bool interleaved, bool first,
-			uint8_t type)
+static void layout_make(struct layout *l, const struct plx_pi_format *f)
 {
+	unsigned md_size = f->md_size;
+	bool interleaved = f->interleaved;
 	static const size_t pieces[] = { 1, 511, 515, 3, 0, 129, 2, 400 };
 	size_t at = 0;
 
 	memset(l, 0, sizeof(*l));
-	l->f = (struct plx_pi_format){ BLOCK_SIZE, md_size, interleaved, first, type };
+	l->f = *f;
 	l->md_len = (size_t)md_size * BLOCKS;
 	l->data_len = BLOCK_SIZE * BLOCKS + (interleaved ? l->md_len : 0);
 	l->data = malloc(l->data_len);
@@ -109,10 +132,43 @@ static uint8_t *layout_block(struct layout *l, unsigned block)
 	return l->data + (size_t)block * (BLOCK_SIZE + (l->f.interleaved ? l->f.md_size : 0));
 }
 
-static struct plx_pi *layout_pi(struct layout *l, unsigned block)
+static size_t pi_at(const struct layout *l)
 {
-	return (struct plx_pi *)(layout_md(l, block) +
-				 (l->f.first ? 0 : l->f.md_size - PLX_PI_SIZE));
+	return l->f.first ? 0 : l->f.md_size - plx_pi_size(&l->f);
+}
+
+static uint8_t *layout_pi(struct layout *l, unsigned block)
+{
+	return layout_md(l, block) + pi_at(l);
+}
+
+/* Where in a tuple the application tag is, and where the reference tag begins */
+static size_t app_at(const struct layout *l)
+{
+	return l->f.guard / 8;
+}
+
+static size_t ref_at(const struct layout *l)
+{
+	return app_at(l) + 2 + l->f.storage_bits / 8;
+}
+
+/* @len bytes, big endian, none of them beyond the eighth from the right */
+static uint64_t be(const uint8_t *at, size_t len)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < len; i++)
+		v = v << 8 | at[i];
+	return v;
+}
+
+/* The reference tag of @ref when it has the room that it has */
+static uint64_t short_ref(const struct layout *l, uint64_t ref)
+{
+	size_t bytes = plx_pi_size(&l->f) - ref_at(l);
+
+	return bytes < 8 ? ref & ((1ull << 8 * bytes) - 1) : ref;
 }
 
 static int generate(struct layout *l, const struct plx_pi_tags *tags)
@@ -127,43 +183,69 @@ static int verify(struct layout *l, const struct plx_pi_tags *tags, struct plx_p
 
 typedef void (*layout_fn)(struct layout *l);
 
-static void for_every_layout(layout_fn fn)
+static void for_every_place(layout_fn fn, uint8_t guard, uint8_t storage_bits)
 {
 	static const unsigned md_sizes[] = { 8, 16, 64 };
 
-	for (size_t m = 0; m < 3; m++)
+	for (size_t m = guard == 16 ? 0 : 1; m < 3; m++)
 		for (int bits = 0; bits < 4; bits++)
 			for (uint8_t type = 1; type <= 3; type++) {
+				struct plx_pi_format f = { .block_size = BLOCK_SIZE,
+							   .md_size = md_sizes[m],
+							   .interleaved = bits & 1,
+							   .first = bits & 2,
+							   .type = type,
+							   .guard = guard,
+							   .storage_bits = storage_bits };
 				struct layout l;
 
-				layout_make(&l, md_sizes[m], bits & 1, bits & 2, type);
+				layout_make(&l, &f);
 				fn(&l);
 				layout_free(&l);
 			}
 }
 
+static void for_every_layout(layout_fn fn)
+{
+	for_every_place(fn, 16, 0);
+	for_every_place(fn, 16, 8);
+	for_every_place(fn, 32, 16);
+	for_every_place(fn, 32, 64);
+	for_every_place(fn, 64, 0);
+	for_every_place(fn, 64, 24);
+}
+
 static const struct plx_pi_tags tags0 = {
-	.ref = 0xfffffffe, .app = 0x1234, .appmask = 0xffff, .check = ALL_CHECKS
+	.ref = 0x12fffffffe, .app = 0x1234, .appmask = 0xffff, .check = ALL_CHECKS
 };
+
+static uint64_t guard_of(const struct layout *l, const void *data, const void *md, size_t md_len)
+{
+	if (l->f.guard == 64)
+		return plx_crc64_nvme(plx_crc64_nvme(0, data, BLOCK_SIZE), md, md_len);
+	if (l->f.guard == 32)
+		return plx_crc32c(plx_crc32c(0, data, BLOCK_SIZE), md, md_len);
+	return plx_crc16_t10dif(plx_crc16_t10dif(0, data, BLOCK_SIZE), md, md_len);
+}
 
 static void check_tuples(struct layout *l)
 {
+	size_t size = plx_pi_size(&l->f);
 	uint8_t md_copy[64];
-	size_t covered_md = l->f.first ? 0 : l->f.md_size - PLX_PI_SIZE;
-	size_t pi_at = l->f.first ? 0 : l->f.md_size - PLX_PI_SIZE;
 
 	memcpy(md_copy, layout_md(l, 2), l->f.md_size);
 	cr_assert(eq(int, generate(l, &tags0), 0));
 	for (unsigned b = 0; b < BLOCKS; b++) {
-		uint16_t guard = plx_crc16_t10dif(0, layout_block(l, b), BLOCK_SIZE);
+		const uint8_t *pi = layout_pi(l, b);
 
-		guard = plx_crc16_t10dif(guard, layout_md(l, b), covered_md);
-		cr_assert(eq(u16, be16toh(layout_pi(l, b)->guard_be), guard));
-		cr_assert(eq(u16, be16toh(layout_pi(l, b)->app_be), 0x1234));
-		cr_assert(eq(u32, be32toh(layout_pi(l, b)->ref_be),
-			     l->f.type == 3 ? 0xfffffffe : 0xfffffffe + b));
+		cr_assert(eq(u64, be(pi, app_at(l)),
+			     guard_of(l, layout_block(l, b), layout_md(l, b), pi_at(l))));
+		cr_assert(eq(u64, be(pi + app_at(l), 2), 0x1234));
+		cr_assert(eq(u64, be(pi + app_at(l) + 2, l->f.storage_bits / 8), 0));
+		cr_assert(eq(u64, be(pi + ref_at(l), size - ref_at(l)),
+			     short_ref(l, l->f.type == 3 ? tags0.ref : tags0.ref + b)));
 	}
-	memcpy(md_copy + pi_at, layout_pi(l, 2), PLX_PI_SIZE);
+	memcpy(md_copy + pi_at(l), layout_pi(l, 2), size);
 	cr_assert(eq(int, memcmp(md_copy, layout_md(l, 2), l->f.md_size), 0),
 		  "metadata beside the tuple has changed");
 	cr_assert(eq(int, verify(l, &tags0, NULL), 0));
@@ -177,18 +259,18 @@ Test(pi, generate_writes_the_tuple_of_every_block_and_verify_accepts_it)
 /* What a changed byte of the metadata at @off has to be found as; 0 when nothing covers it */
 static uint8_t md_check(const struct layout *l, size_t off)
 {
-	size_t pi_at = l->f.first ? 0 : l->f.md_size - PLX_PI_SIZE;
+	size_t at = pi_at(l);
 
-	if (off < pi_at)
+	if (off < at)
 		return PLX_PI_CHECK_GUARD;
-	if (off >= pi_at + PLX_PI_SIZE)
+	if (off >= at + plx_pi_size(&l->f))
 		return 0;
-	off -= pi_at;
-	if (off < 2)
+	off -= at;
+	if (off < app_at(l))
 		return PLX_PI_CHECK_GUARD;
-	if (off < 4)
+	if (off < app_at(l) + 2)
 		return PLX_PI_CHECK_APP;
-	return l->f.type == 3 ? 0 : PLX_PI_CHECK_REF;
+	return off < ref_at(l) || l->f.type == 3 ? 0 : PLX_PI_CHECK_REF;
 }
 
 static void assert_found(struct layout *l, uint8_t *byte, unsigned block, uint8_t check)
@@ -206,7 +288,7 @@ static void assert_found(struct layout *l, uint8_t *byte, unsigned block, uint8_
 	cr_assert(eq(int, rc, -EILSEQ));
 	cr_assert(eq(u8, err.check, check));
 	cr_assert(eq(u64, err.block, block));
-	cr_assert(ne(u32, err.expected, err.found));
+	cr_assert(ne(u64, err.expected, err.found));
 }
 
 static void corrupt_every_byte(struct layout *l)
@@ -237,11 +319,12 @@ static void check_only_what_is_asked(struct layout *l)
 	other.check = PLX_PI_CHECK_REF;
 	cr_assert(eq(int, verify(l, &other, &err), l->f.type == 3 ? 0 : -EILSEQ));
 	if (l->f.type != 3)
-		cr_assert(all(eq(u32, err.expected, 7), eq(u32, err.found, 0xfffffffe)));
+		cr_assert(
+			all(eq(u64, err.expected, 7), eq(u64, err.found, short_ref(l, tags0.ref))));
 
 	other.check = PLX_PI_CHECK_APP;
 	cr_assert(eq(int, verify(l, &other, &err), -EILSEQ));
-	cr_assert(all(eq(u32, err.expected, 0x5678), eq(u32, err.found, 0x1234)));
+	cr_assert(all(eq(u64, err.expected, 0x5678), eq(u64, err.found, 0x1234)));
 	other.appmask = 0x0f00; /* 0x1234 and 0x5678 differ there too */
 	cr_assert(eq(int, verify(l, &other, NULL), -EILSEQ));
 	other.app = 0x5278;
@@ -259,16 +342,16 @@ static void check_escapes(struct layout *l)
 
 	cr_assert(eq(int, generate(l, &tags0), 0));
 	layout_block(l, 3)[100] ^= 1;
-	layout_pi(l, 3)->app_be = 0xffff;
-	layout_pi(l, 3)->ref_be = 0;
+	memset(layout_pi(l, 3) + app_at(l), 0xff, 2);
+	memset(layout_pi(l, 3) + ref_at(l), 0, plx_pi_size(&l->f) - ref_at(l));
 	cr_assert(eq(int, verify(l, &tags0, &err), l->f.type == 3 ? -EILSEQ : 0));
 	if (l->f.type == 3)
 		cr_assert(all(eq(u64, err.block, 3), eq(u8, err.check, PLX_PI_CHECK_GUARD)));
 
-	layout_pi(l, 3)->ref_be = 0xffffffff;
+	memset(layout_pi(l, 3) + ref_at(l), 0xff, plx_pi_size(&l->f) - ref_at(l));
 	cr_assert(eq(int, verify(l, &tags0, NULL), 0));
 
-	layout_pi(l, 3)->app_be = 0xfffe;
+	layout_pi(l, 3)[app_at(l) + 1] = 0xfe;
 	cr_assert(eq(int, verify(l, &tags0, NULL), -EILSEQ));
 }
 
@@ -280,9 +363,10 @@ Test(pi, blocks_that_escape_are_exempt_from_all_checks)
 Test(pi, metadata_of_all_ones_is_exempt_in_every_type)
 {
 	for (uint8_t type = 1; type <= 3; type++) {
+		struct plx_pi_format f = { .block_size = BLOCK_SIZE, .md_size = 8, .type = type };
 		struct layout l;
 
-		layout_make(&l, 8, false, false, type);
+		layout_make(&l, &f);
 		memset(l.md, 0xff, l.md_len);
 		cr_assert(eq(int, verify(&l, &tags0, NULL), 0));
 		layout_free(&l);
@@ -291,11 +375,12 @@ Test(pi, metadata_of_all_ones_is_exempt_in_every_type)
 
 Test(pi, impossible_requests_are_refused_before_anything_is_written)
 {
+	struct plx_pi_format bad,
+		f = { .block_size = BLOCK_SIZE, .md_size = 16, .interleaved = true, .type = 1 };
 	struct layout l;
-	struct plx_pi_format bad;
 	uint8_t *copy;
 
-	layout_make(&l, 16, true, false, 1);
+	layout_make(&l, &f);
 	copy = malloc(l.data_len);
 	memcpy(copy, l.data, l.data_len);
 
@@ -304,7 +389,7 @@ Test(pi, impossible_requests_are_refused_before_anything_is_written)
 	l.iov[l.iovcnt - 1].iov_len++;
 	cr_assert(eq(int, plx_pi_generate(&l.f, l.iov, l.iovcnt, NULL, UINT64_MAX / 2, &tags0),
 		     -EINVAL));
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 11; i++) {
 		bad = l.f;
 		if (i == 0)
 			bad.type = 0;
@@ -316,6 +401,19 @@ Test(pi, impossible_requests_are_refused_before_anything_is_written)
 			bad.block_size = 0;
 		if (i == 4)
 			bad.interleaved = false;
+		if (i == 5)
+			bad.guard = 8;
+		if (i == 6)
+			bad.storage_bits = 33;
+		if (i == 7 || i == 8) {
+			bad.guard = 32;
+			bad.storage_bits = i == 7 ? 15 : 65;
+		}
+		if (i == 9 || i == 10) {
+			bad.guard = 64;
+			bad.storage_bits = i == 9 ? 49 : 0;
+			bad.md_size = i == 9 ? 16 : 15;
+		}
 		cr_assert(eq(int, plx_pi_generate(&bad, l.iov, l.iovcnt, NULL, BLOCKS, &tags0),
 			     -EINVAL));
 		cr_assert(eq(int, plx_pi_verify(&bad, l.iov, l.iovcnt, NULL, BLOCKS, &tags0, NULL),
