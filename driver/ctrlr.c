@@ -290,6 +290,7 @@ static struct plx_nvme_ctrlr *ctrlr_alloc(const struct plx_nvme_trid *trid,
 	c->tsc_ms = plx_tsc_hz() / 1000;
 	c->owner_deadline_ms = NVME_OWNER_DEADLINE_MS;
 	c->done_tail = &c->done;
+	c->aer_credit = NVME_AER_BURST;
 	atomic_init(&c->state, PLX_NVME_CTRLR_CONNECTING);
 	return c;
 }

@@ -145,6 +145,9 @@ static void pause_begin(struct plx_nvme_ctrlr *c)
 {
 	uint32_t ms = c->id.mtfa ? c->id.mtfa * 100u : c->opts.admin_timeout_ms;
 
+	/* a notice in time does not make it longer */
+	if (atomic_load_explicit(&c->paused, memory_order_relaxed))
+		return;
 	nvme_log(NOTICE, "controller '%s': activates firmware", c->name);
 	c->pause_tsc = plx_tsc() + ms * c->tsc_ms;
 	atomic_store_explicit(&c->paused, true, memory_order_relaxed);
@@ -180,12 +183,42 @@ static void take_event(struct plx_nvme_ctrlr *c, uint32_t dw0)
 	} else if (type == NVME_AER_NOTICE && info == NVME_AER_NOTICE_FW_ACT_STARTING) {
 		pause_begin(c);
 	} else if (type == NVME_AER_ERROR || type == NVME_AER_SMART) {
-		nvme_log(WARN, "controller '%s': %s event: %s (%02x), see log page %02xh", c->name,
-			 type == NVME_AER_ERROR ? "error" : "health", event_text(type, info), info,
-			 lid);
+		if (!c->aer_storm)
+			nvme_log(WARN, "controller '%s': %s event: %s (%02x), see log page %02xh",
+				 c->name, type == NVME_AER_ERROR ? "error" : "health",
+				 event_text(type, info), info, lid);
 		if (lid == NVME_LOG_LID_ERROR || lid == NVME_LOG_LID_SMART)
 			c->logs_wanted |= 1u << lid;
 	}
+}
+
+/* A controller reports an event again only when its log page was read, so events are few; from one
+ * that does not keep to it they would take all of the time there is, and fill the log. */
+static void storm_tend(struct plx_nvme_ctrlr *c, uint64_t now)
+{
+	uint64_t period = NVME_AER_PERIOD_MS * c->tsc_ms;
+
+	if (c->aer_credit == NVME_AER_BURST || now - c->aer_tsc < period)
+		return;
+	c->aer_tsc = now;
+	c->aer_credit++;
+	if (c->aer_credit < NVME_AER_BURST || !c->aer_storm)
+		return;
+	c->aer_storm = false;
+	nvme_log(NOTICE, "controller '%s': sends no more events than it should", c->name);
+}
+
+static void storm_count(struct plx_nvme_ctrlr *c)
+{
+	if (c->aer_credit)
+		c->aer_credit--;
+	if (c->aer_credit || c->aer_storm)
+		return;
+	c->aer_storm = true;
+	nvme_log(WARN,
+		 "controller '%s': sends asynchronous events without end: %u a second are taken "
+		 "from now on, and not logged",
+		 c->name, 1000 / NVME_AER_PERIOD_MS);
 }
 
 static void aer_done(void *arg, const struct plx_nvme_cpl *cpl)
@@ -202,6 +235,7 @@ static void aer_done(void *arg, const struct plx_nvme_cpl *cpl)
 	a->cpl = *cpl;
 	a->pending = true;
 	c->stats.aers++;
+	storm_count(c);
 	take_event(c, cpl->dw0);
 }
 
@@ -213,6 +247,8 @@ static void send_aers(struct plx_nvme_ctrlr *c)
 	/* a tiny admin queue needs its entries for other commands */
 	if (n + NVME_ADMIN_RESERVED > c->admin.depth)
 		n = c->admin.depth > NVME_ADMIN_RESERVED ? c->admin.depth - NVME_ADMIN_RESERVED : 0;
+	if (n > c->aer_credit)
+		n = c->aer_credit;
 	for (uint32_t i = 0; i < n; i++) {
 		struct nvme_aer *a = &c->aer[i];
 
@@ -232,7 +268,7 @@ static void error_log_done(void *arg, const struct plx_nvme_cpl *cpl)
 	char text[96];
 
 	c->log_sent = false;
-	if (!plx_nvme_ok(cpl) || !e->error_count)
+	if (!plx_nvme_ok(cpl) || !e->error_count || c->aer_storm)
 		return;
 	nvme_log(WARN,
 		 "controller '%s': error %llu: queue %u, command %u, namespace %u, block %llu: %s",
@@ -247,7 +283,7 @@ static void smart_log_done(void *arg, const struct plx_nvme_cpl *cpl)
 	const struct nvme_smart_log *s = c->log_page;
 
 	c->log_sent = false;
-	if (plx_nvme_ok(cpl))
+	if (plx_nvme_ok(cpl) && !c->aer_storm)
 		nvme_log(WARN,
 			 "controller '%s': critical warning %02xh, %d K, spare %u %%, used %u %%",
 			 c->name, s->critical_warning, s->temperature[0] | s->temperature[1] << 8,
@@ -305,6 +341,7 @@ void ctrlr_tend(struct plx_nvme_ctrlr *c, uint64_t now)
 	if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)
 		return;
 	send_keep_alive(c, now);
+	storm_tend(c, now);
 	send_aers(c);
 	send_log(c);
 }

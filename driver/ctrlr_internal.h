@@ -20,6 +20,8 @@
 #define NVME_ADMIN_RESERVED    2 /* admin identifiers kept for the driver's own commands */
 #define NVME_OWNER_DEADLINE_MS 5000
 #define NVME_ALIVE_PERIOD_MS   10 /* between looks at CSTS */
+#define NVME_AER_BURST	       16 /* events at once before it counts as a storm */
+#define NVME_AER_PERIOD_MS     100
 #define NVME_FATAL_WINDOW_MS   60000 /* CSTS.CFS again so soon after a reset is for good */
 
 /* Steps of the state machine; the table in ctrlr_steps.c has their names, deadlines and
@@ -185,6 +187,10 @@ struct plx_nvme_ctrlr {
 	bool keep_alive_sent;
 	uint32_t aborts_sent; /* outstanding */
 	struct nvme_aer aer[NVME_MAX_AERS];
+	/* events that are taken without waiting; one more every NVME_AER_PERIOD_MS */
+	uint32_t aer_credit;
+	uint64_t aer_tsc; /* when it last became more */
+	bool aer_storm; /* it was used up, and is not full again */
 	uint32_t aer_events; /* wanted by the caller, beside those of aer_events() */
 	_Atomic bool paused; /* firmware is being activated: no timeouts of commands */
 	uint64_t pause_tsc; /* @paused until then at most */

@@ -394,11 +394,11 @@ Test(cmd_admin, while_firmware_is_activated_no_command_times_out)
 	cr_assert_eq(fake_last(&fake, nvme_admin_get_log_page)->cdw10 & 1u << 15, 0);
 	UNTIL(c, qp, fake.n_aers == 4);
 
-	/* and if it never ends */
-	c->id.mtfa = 1;
+	/* and if it never ends, whatever it says meanwhile */
+	c->id.mtfa = 2;
 	fake.csts |= NVME_CSTS_PP_MASK << NVME_CSTS_PP_SHIFT;
 	cr_assert(fake_event(&fake, starting));
-	UNTIL(c, qp, resets(c) == 1);
+	UNTIL(c, qp, (fake_event(&fake, starting), resets(c) == 1));
 	fake.csts &= ~(uint32_t)(NVME_CSTS_PP_MASK << NVME_CSTS_PP_SHIFT);
 	UNTIL(c, qp, ready(c));
 	plx_nvme_qpair_destroy(qp);

@@ -352,6 +352,34 @@ Test(nvme_ctrlr, namespaces_come_and_go_by_notice)
 	plx_nvme_disconnect(c);
 }
 
+/* Answers each Asynchronous Event Request at once */
+static uint16_t storm(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw)
+{
+	dw[0] = NVME_AER_NOTICE | NVME_AER_NOTICE_NS_CHANGED << 8 | NVME_LOG_LID_CHANGED_NS << 16;
+	return cmd->opc == nvme_admin_async_event ? 0 : FAKE_NOT_MINE;
+}
+
+Test(nvme_ctrlr, a_storm_of_events_is_held_back_until_it_is_over)
+{
+	struct plx_nvme_ctrlr *c = connect_fake();
+	struct plx_nvme_ctrlr_stats s;
+	uint64_t end, held;
+
+	fake.admin_hook = storm;
+	UNTIL(c, NULL, c->aer_storm);
+	plx_nvme_ctrlr_get_stats(c, &s);
+	held = s.aers;
+	cr_assert_leq(held, NVME_AER_BURST + NVME_MAX_AERS);
+	end = plx_tsc() + 3 * NVME_AER_PERIOD_MS * c->tsc_ms;
+	UNTIL(c, NULL, plx_tsc() > end);
+	plx_nvme_ctrlr_get_stats(c, &s);
+	cr_assert_gt(s.aers, held, "some are taken");
+	cr_assert_leq(s.aers, held + NVME_MAX_AERS);
+	fake.admin_hook = NULL;
+	UNTIL(c, NULL, !c->aer_storm && fake.n_aers == 4);
+	plx_nvme_disconnect(c);
+}
+
 Test(nvme_ctrlr, keep_alives_are_sent_at_half_the_timeout)
 {
 	opts.keep_alive_ms = 100;
