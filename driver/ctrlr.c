@@ -70,14 +70,19 @@ int ctrlr_may_reset(const struct plx_nvme_ctrlr *c)
 	}
 }
 
-void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why)
+void ctrlr_quiesce(struct plx_nvme_ctrlr *c)
 {
-	nvme_log(WARN, "controller '%s': resetting it: %s", c->name, why);
 	c->stats.resets++;
 	atomic_store_explicit(&c->state, PLX_NVME_CTRLR_RESETTING, memory_order_release);
 	for (struct plx_nvme_qpair *qp = c->qpairs; qp; qp = qp->next)
 		ctrlr_want(qp, NVME_QP_QUIESCED);
 	ctrlr_step_go(c, NVME_STEP_QUIESCE);
+}
+
+void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why)
+{
+	nvme_log(WARN, "controller '%s': resetting it: %s", c->name, why);
+	ctrlr_quiesce(c);
 }
 
 int plx_nvme_ctrlr_reset(struct plx_nvme_ctrlr *c)
@@ -102,7 +107,7 @@ static int ctrlr_turn(struct plx_nvme_ctrlr *c)
 
 	if (c->closing)
 		return 0;
-	if (c->dev->ops->poll)
+	if (c->dev->ops->poll && !flr_under_way(c))
 		c->dev->ops->poll(c->dev);
 	if (c->admin.sq)
 		n = plx_nvme_qpair_poll(&c->admin, 0);
@@ -260,6 +265,7 @@ static void take_opts(struct plx_nvme_ctrlr_opts *o, const struct plx_nvme_ctrlr
 /* The device is closed first: it may reach memory until then. */
 static void ctrlr_free(struct plx_nvme_ctrlr *c)
 {
+	flr_wait(c);
 	if (c->listening)
 		plx_mem_unlisten(&c->listener);
 	if (c->dev)
@@ -461,6 +467,7 @@ void plx_nvme_disconnect(struct plx_nvme_ctrlr *c)
 	pthread_mutex_lock(&c->lock);
 	c->closing = true;
 	pthread_mutex_unlock(&c->lock);
+	flr_wait(c);
 	shut_down(c);
 	if (c->admin.sq) {
 		ctrlr_want(&c->admin, NVME_QP_FAILED);

@@ -13,7 +13,8 @@
 static void ctrlr_fatal(struct plx_nvme_ctrlr *c, uint64_t now)
 {
 	if (c->fatal_tsc && now - c->fatal_tsc < NVME_FATAL_WINDOW_MS * c->tsc_ms) {
-		ctrlr_fail(c, -EIO, "reports a fatal status (CSTS.CFS) again, right after a reset");
+		ctrlr_stuck(c, -EIO,
+			    "reports a fatal status (CSTS.CFS) again, right after a reset");
 		return;
 	}
 	c->fatal_tsc = now;
@@ -24,7 +25,7 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 {
 	uint32_t csts;
 
-	if ((int64_t)(now - c->alive_tsc) < 0)
+	if ((int64_t)(now - c->alive_tsc) < 0 || c->step == NVME_STEP_FUNCTION_RESET)
 		return;
 	c->alive_tsc = now + NVME_ALIVE_PERIOD_MS * c->tsc_ms;
 	if (!c->dev->ops->watch)
@@ -32,7 +33,7 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 	else if (!c->dev->ops->watch(c->dev, &csts))
 		return;
 	if (csts == UINT32_MAX)
-		ctrlr_gone(c);
+		ctrlr_absent(c);
 	else if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)
 		return;
 	else if (NVME_CSTS_CFS(csts))

@@ -31,6 +31,7 @@ enum nvme_step {
 	NVME_STEP_SETTLE,
 	NVME_STEP_QUIESCE,
 	NVME_STEP_DISABLE,
+	NVME_STEP_FUNCTION_RESET,
 	NVME_STEP_OWNERS,
 	NVME_STEP_ENABLE,
 	NVME_STEP_ID_CTRL,
@@ -102,6 +103,18 @@ struct nvme_hmb {
 	bool given; /* the controller has it, or had before the reset */
 };
 
+/* A reset of the function, which a thread of its own asks for */
+struct nvme_flr {
+	bool wanted; /* as soon as queue pairs are at rest */
+	bool running; /* @thread is there; @rc is its own until @done */
+	pthread_t thread;
+	_Atomic bool done;
+	int rc;
+	uint64_t tsc; /* when it was last begun; 0: never */
+	int err; /* what the controller fails with where it does not help, */
+	char why[256]; /* and why */
+};
+
 /* What a scan has learnt of one namespace */
 struct nvme_ns_found {
 	struct nvme_id_ns id;
@@ -160,6 +173,8 @@ struct plx_nvme_ctrlr {
 	uint64_t page_iova;
 	uint32_t create_qid; /* NVME_STEP_CREATE_QUEUES: the queue pair at work */
 	bool create_sq;
+
+	struct nvme_flr flr;
 
 	/* namespaces */
 	_Atomic(struct plx_nvme_ns *) ns[NVME_MAX_NS];
@@ -222,6 +237,8 @@ void ctrlr_gone(struct plx_nvme_ctrlr *c);
 int ctrlr_may_reset(const struct plx_nvme_ctrlr *c);
 /** ctrlr_start_reset - @why ends the log line. In state READY, under lock */
 void ctrlr_start_reset(struct plx_nvme_ctrlr *c, const char *why);
+/** ctrlr_quiesce - the same, for those who have said why */
+void ctrlr_quiesce(struct plx_nvme_ctrlr *c);
 /** ctrlr_setup_turn - one turn of waiting in a set-up call: controller, the caller's queue pairs,
  *  its thread. Not under lock */
 void ctrlr_setup_turn(struct plx_nvme_ctrlr *c);
@@ -236,6 +253,8 @@ void ctrlr_want(struct plx_nvme_qpair *qp, enum nvme_qp_state want);
 /** ctrlr_irq_init - vectors as wanted and as far as there are some; before anything is enabled */
 void ctrlr_irq_init(struct plx_nvme_ctrlr *c);
 void ctrlr_irq_fini(struct plx_nvme_ctrlr *c);
+/** ctrlr_irq_again - after a reset of the function, which may have switched them off */
+void ctrlr_irq_again(struct plx_nvme_ctrlr *c);
 /** qpair_irq_init - a vector for the queue pair, if there is one; before its queues are created */
 void qpair_irq_init(struct plx_nvme_qpair *qp);
 /** qpair_irq_wake - its owner may be waiting */
@@ -246,6 +265,22 @@ void qpair_irq_wake(const struct plx_nvme_qpair *qp);
 void ctrlr_step_go(struct plx_nvme_ctrlr *c, enum nvme_step step);
 /** ctrlr_advance - as many steps as can be done without waiting */
 void ctrlr_advance(struct plx_nvme_ctrlr *c);
+
+/* ---- ctrlr_flr.c, under lock ---- */
+
+/** ctrlr_stuck - its registers do not get it out of its state: its function is reset, where it can
+ *  be and was not lately, else it fails. @fmt as of ctrlr_fail() */
+void ctrlr_stuck(struct plx_nvme_ctrlr *c, int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/** ctrlr_absent - registers read as all ones: it is gone, or stuck */
+void ctrlr_absent(struct plx_nvme_ctrlr *c);
+/** flr_wait - until no reset of the function is under way. Not under lock, unless it is done */
+void flr_wait(struct plx_nvme_ctrlr *c);
+/** flr_under_way - nobody else touches the device */
+static inline bool flr_under_way(const struct plx_nvme_ctrlr *c)
+{
+	return c->flr.running && !atomic_load_explicit(&c->flr.done, memory_order_acquire);
+}
 
 /* ---- ctrlr_events.c, under lock ---- */
 

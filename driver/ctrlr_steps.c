@@ -7,6 +7,7 @@
  *           AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
  * Reset:    QUIESCE, DISABLE, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
  *           NUM_QUEUES, DBBUF, CREATE_QUEUES, AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
+ * Stuck:    FUNCTION_RESET, then as from CAP or DISABLE on
  * Rescan:   ID_AGAIN, NS_CHANGED, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS,
  *           NS_ID_ZNS, READY
  *
@@ -20,6 +21,8 @@
 #include <string.h>
 
 #define CSTS_GONE UINT32_MAX
+/* The kernel waits for 60 s until a function is back */
+#define FUNCTION_RESET_MS 70000
 
 /* ---- the one command of a step ---- */
 
@@ -93,10 +96,10 @@ void step_cmd_warn(const struct plx_nvme_ctrlr *c, const char *what)
 		 plx_nvme_status_text(plx_nvme_status(&c->cmd_cpl), text, sizeof(text)));
 }
 
-static enum nvme_step step_gone(struct plx_nvme_ctrlr *c)
+static enum nvme_step step_absent(struct plx_nvme_ctrlr *c)
 {
-	ctrlr_gone(c);
-	return NVME_STEP_FAILED;
+	ctrlr_absent(c);
+	return c->step;
 }
 
 /* ---- registers ---- */
@@ -109,7 +112,7 @@ static enum nvme_step step_cap(struct plx_nvme_ctrlr *c, bool entering)
 	c->cap = pcie_read64(dev, NVME_REG_CAP);
 	c->vs = pcie_read32(dev, NVME_REG_VS);
 	if (c->cap == UINT64_MAX)
-		return step_gone(c);
+		return step_absent(c);
 	stride = (size_t)4 << NVME_CAP_DSTRD(c->cap);
 	if (NVME_CAP_MPSMIN(c->cap)) {
 		ctrlr_fail(c, -EIO,
@@ -152,7 +155,7 @@ static enum nvme_step step_settle(struct plx_nvme_ctrlr *c, bool entering)
 	uint32_t cc = pcie_read32(c->dev, NVME_REG_CC), csts = pcie_read32(c->dev, NVME_REG_CSTS);
 
 	if (csts == CSTS_GONE)
-		return step_gone(c);
+		return step_absent(c);
 	if (NVME_CC_EN(cc) && !NVME_CSTS_RDY(csts) && !NVME_CSTS_CFS(csts))
 		return NVME_STEP_SETTLE;
 	return NVME_STEP_DISABLE;
@@ -167,7 +170,7 @@ static enum nvme_step step_disable(struct plx_nvme_ctrlr *c, bool entering)
 		return NVME_STEP_DISABLE;
 	csts = pcie_read32(c->dev, NVME_REG_CSTS);
 	if (csts == CSTS_GONE)
-		return step_gone(c);
+		return step_absent(c);
 	if (entering) {
 		uint32_t cc = pcie_read32(c->dev, NVME_REG_CC);
 
@@ -226,10 +229,10 @@ static enum nvme_step step_enable(struct plx_nvme_ctrlr *c, bool entering)
 	}
 	csts = pcie_read32(c->dev, NVME_REG_CSTS);
 	if (csts == CSTS_GONE)
-		return step_gone(c);
+		return step_absent(c);
 	if (NVME_CSTS_CFS(csts)) {
-		ctrlr_fail(c, -EIO, "reports a fatal status (CSTS.CFS) when enabled");
-		return NVME_STEP_FAILED;
+		ctrlr_stuck(c, -EIO, "reports a fatal status (CSTS.CFS) when enabled");
+		return c->step;
 	}
 	return NVME_CSTS_RDY(csts) ? NVME_STEP_ID_CTRL : NVME_STEP_ENABLE;
 }
@@ -246,7 +249,19 @@ static bool all_have(const struct plx_nvme_ctrlr *c, enum nvme_qp_state state)
 
 static enum nvme_step step_quiesce(struct plx_nvme_ctrlr *c, bool entering)
 {
-	return all_have(c, NVME_QP_QUIESCED) ? NVME_STEP_DISABLE : NVME_STEP_QUIESCE;
+	if (!all_have(c, NVME_QP_QUIESCED))
+		return NVME_STEP_QUIESCE;
+	return c->flr.wanted ? NVME_STEP_FUNCTION_RESET : NVME_STEP_DISABLE;
+}
+
+void step_rewind_admin(struct plx_nvme_ctrlr *c)
+{
+	if (!c->admin.sq)
+		return;
+	ctrlr_want(&c->admin, NVME_QP_RESET);
+	qpair_attention(&c->admin);
+	ctrlr_want(&c->admin, NVME_QP_LIVE);
+	qpair_attention(&c->admin);
 }
 
 /* The controller is disabled: it reads and writes no queue and no buffer any more */
@@ -254,10 +269,7 @@ static enum nvme_step step_owners(struct plx_nvme_ctrlr *c, bool entering)
 {
 	if (entering) {
 		c->io_queues_gone = true;
-		ctrlr_want(&c->admin, NVME_QP_RESET);
-		qpair_attention(&c->admin);
-		ctrlr_want(&c->admin, NVME_QP_LIVE);
-		qpair_attention(&c->admin);
+		step_rewind_admin(c);
 		for (struct plx_nvme_qpair *qp = c->qpairs; qp; qp = qp->next)
 			ctrlr_want(qp, NVME_QP_RESET);
 	}
@@ -405,6 +417,7 @@ enum deadline {
 	DL_READY, /* CAP.TO, or CRTO where the controller has it */
 	DL_ADMIN, /* admin_timeout_ms, for each of the step's commands */
 	DL_OWNERS,
+	DL_FUNCTION,
 };
 
 #define BASE "NVMe Base 2.0c §"
@@ -424,6 +437,8 @@ static const struct {
 				step_quiesce },
 	[NVME_STEP_DISABLE] = { "waiting for CSTS.RDY to become 0 after clearing CC.EN",
 				BASE "3.5.1", DL_READY, step_disable },
+	[NVME_STEP_FUNCTION_RESET] = { "resetting the function", BASE "3.7.2", DL_FUNCTION,
+				       step_function_reset },
 	[NVME_STEP_OWNERS] = { "waiting for queue pairs to clear their rings", BASE "3.7.2",
 			       DL_OWNERS, step_owners },
 	[NVME_STEP_ENABLE] = { "waiting for CSTS.RDY to become 1 after setting CC.EN", BASE "3.5.1",
@@ -488,6 +503,8 @@ static uint32_t deadline_ms(const struct plx_nvme_ctrlr *c, enum deadline d)
 		return c->opts.admin_timeout_ms;
 	case DL_OWNERS:
 		return c->owner_deadline_ms;
+	case DL_FUNCTION:
+		return FUNCTION_RESET_MS;
 	case DL_NONE:
 		break;
 	}
@@ -520,13 +537,18 @@ static void owners_late(struct plx_nvme_ctrlr *c)
 
 static void step_late(struct plx_nvme_ctrlr *c)
 {
+	const char *name = steps[c->step].name, *section = steps[c->step].section;
+
 	if (steps[c->step].deadline == DL_OWNERS)
 		owners_late(c);
+	else if (steps[c->step].deadline == DL_READY)
+		ctrlr_stuck(c, -ETIMEDOUT, ": %s (%s) took longer than %u ms", name, section,
+			    c->step_ms);
 	else if (ctrlr_state(c) == PLX_NVME_CTRLR_READY)
 		ctrlr_start_reset(c, "it did not answer while being looked at for namespaces");
 	else
-		ctrlr_fail(c, -ETIMEDOUT, ": %s (%s) took longer than %u ms", steps[c->step].name,
-			   steps[c->step].section, c->step_ms);
+		ctrlr_fail(c, -ETIMEDOUT, ": %s (%s) took longer than %u ms", name, section,
+			   c->step_ms);
 }
 
 static bool step_is_late(const struct plx_nvme_ctrlr *c)

@@ -5,6 +5,7 @@
  *   ctrlr_steps.c  the machine and its table, enabling, resets, queues, the steps at the end
  *   ctrlr_setup.c  what the controller can do and is to be set to
  *   ctrlr_scan.c   its namespaces
+ *   ctrlr_flr.c    a reset of its function
  *
  * All of it under the controller's lock.
  */
@@ -50,6 +51,11 @@ static inline uint32_t step_limit_bytes(uint8_t exp)
 /** step_max_io_bytes - of one command, by MDTS and by the caller's wish */
 uint32_t step_max_io_bytes(const struct plx_nvme_ctrlr *c, const struct nvme_id_ctrl *id);
 
+/* ---- what steps do ---- */
+
+/** step_rewind_admin - the admin queue, empty; what was in it is called back */
+void step_rewind_admin(struct plx_nvme_ctrlr *c);
+
 /* ---- steps ---- */
 
 /* ctrlr_setup.c */
@@ -69,5 +75,8 @@ enum nvme_step step_ns_desc(struct plx_nvme_ctrlr *c, bool entering);
 enum nvme_step step_ns_id_nvm(struct plx_nvme_ctrlr *c, bool entering);
 enum nvme_step step_id_ctrl_zns(struct plx_nvme_ctrlr *c, bool entering);
 enum nvme_step step_ns_id_zns(struct plx_nvme_ctrlr *c, bool entering);
+
+/* ctrlr_flr.c */
+enum nvme_step step_function_reset(struct plx_nvme_ctrlr *c, bool entering);
 
 #endif

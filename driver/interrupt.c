@@ -70,6 +70,15 @@ void ctrlr_irq_init(struct plx_nvme_ctrlr *c)
 			 c->name, strerror(-rc));
 }
 
+void ctrlr_irq_again(struct plx_nvme_ctrlr *c)
+{
+	int rc = c->irq_count ? enable_vectors(c->dev, c->irq_count, c->irq_fds) : 0;
+
+	if (rc < 0)
+		ctrlr_fail(c, rc, "has no interrupts after a reset of its function: %s",
+			   strerror(-rc));
+}
+
 void ctrlr_irq_fini(struct plx_nvme_ctrlr *c)
 {
 	close_from(c, 0);

@@ -47,6 +47,10 @@ struct plx_pcie_backend {
 	/** config space; NULL where there is none. Return: 0 or -errno */
 	int (*cfg_read)(struct plx_pcie_dev *dev, uint32_t offset, void *buf, unsigned len);
 	int (*cfg_write)(struct plx_pcie_dev *dev, uint32_t offset, const void *buf, unsigned len);
+	/** function level reset, with what the device needs of configuration space restored; may
+	 *  take seconds. From a thread of its own, while nothing else is called. Where it is,
+	 *  cfg_read is as well. NULL: there is none. Return: 0; -ENOTSUP; -errno */
+	int (*reset)(struct plx_pcie_dev *dev);
 	/** a region of memory becomes reachable by the device / stops to be. NULL: every region
 	 *  always is */
 	int (*dma_map)(struct plx_pcie_dev *dev, const struct plx_mem_region *r);

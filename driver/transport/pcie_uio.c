@@ -110,6 +110,14 @@ static int open_resource(struct uio_dev *u, const struct plx_pci_func *f)
 	return rc;
 }
 
+static int uio_reset(struct plx_pcie_dev *dev)
+{
+	struct uio_dev *u = to_uio(dev);
+	int rc = plx_pci_reset(&u->addr);
+
+	return rc ? rc : pcie_enable(&u->pcie);
+}
+
 static void uio_close(struct plx_pcie_dev *dev)
 {
 	struct uio_dev *u = to_uio(dev);
@@ -156,6 +164,7 @@ static const struct plx_pcie_backend uio_backend = {
 	.close = uio_close,
 	.cfg_read = cfg_read,
 	.cfg_write = cfg_write,
+	.reset = uio_reset,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 };

@@ -119,6 +119,19 @@ static void irq_unmask(struct plx_pcie_dev *dev)
 	ioctl(to_vfio(dev)->fd, VFIO_DEVICE_SET_IRQS, &set);
 }
 
+/* ---- reset ---- */
+
+/* The kernel puts the configuration back that it found, which may be one without access to
+ * memory */
+static int vfio_reset(struct plx_pcie_dev *dev)
+{
+	struct vfio_dev *v = to_vfio(dev);
+
+	if (ioctl(v->fd, VFIO_DEVICE_RESET))
+		return errno == EINVAL || errno == ENOTTY ? -ENOTSUP : -errno;
+	return pcie_enable(&v->pcie);
+}
+
 /* ---- removal ---- */
 
 static void let_go(struct vfio_dev *v)
@@ -275,6 +288,7 @@ static const struct plx_pcie_backend vfio_backend = {
 	.poll = poll_request,
 	.cfg_read = cfg_read,
 	.cfg_write = cfg_write,
+	.reset = vfio_reset,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 	.irq_vectors = irq_vectors,

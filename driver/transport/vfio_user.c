@@ -450,6 +450,16 @@ static int negotiate(struct vfu *v)
 	return 0;
 }
 
+static int reset_device(struct vfu *v)
+{
+	struct vfu_call reset = { .command = VFIO_USER_DEVICE_RESET,
+				  .what = "a reset",
+				  .fd = -1,
+				  .timeout_ms = VFU_RESET_MS };
+
+	return v->can_reset ? vfu_call(v, &reset) : -ENOTSUP;
+}
+
 /* The device may be in any state: where it can be reset, it is. */
 static int identify_device(struct vfu *v)
 {
@@ -461,10 +471,6 @@ static int identify_device(struct vfu *v)
 				.fd = -1,
 				.reply = &info,
 				.reply_cap = sizeof(info) };
-	struct vfu_call reset = { .command = VFIO_USER_DEVICE_RESET,
-				  .what = "a reset",
-				  .fd = -1,
-				  .timeout_ms = VFU_RESET_MS };
 	char err[200];
 	int rc = vfu_call(v, &ask);
 
@@ -472,7 +478,8 @@ static int identify_device(struct vfu *v)
 		return rc;
 	if (vfu_parse_device_info(&info, ask.reply_len, &info, err, sizeof(err)))
 		return broken(v, err);
-	return info.flags & VFIO_DEVICE_FLAGS_RESET ? vfu_call(v, &reset) : 0;
+	v->can_reset = info.flags & VFIO_DEVICE_FLAGS_RESET;
+	return v->can_reset ? reset_device(v) : 0;
 }
 
 /* The reply may need more room than was asked for: "argsz" tells how much. */
@@ -557,6 +564,14 @@ static int open_config(struct vfu *v)
 	return cfg_write(&v->base, PCI_COMMAND, &command, sizeof(command));
 }
 
+static int vfu_reset(struct plx_pcie_dev *dev)
+{
+	struct vfu *v = to_vfu(dev);
+	int rc = reset_device(v);
+
+	return rc ? rc : open_config(v);
+}
+
 static void vfu_close(struct plx_pcie_dev *dev)
 {
 	struct vfu *v = to_vfu(dev);
@@ -636,6 +651,7 @@ static const struct plx_pcie_backend vfio_user_backend = {
 	.poll = poll_socket,
 	.cfg_read = cfg_read,
 	.cfg_write = cfg_write,
+	.reset = vfu_reset,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 	.irq_enable = irq_enable,

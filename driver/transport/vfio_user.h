@@ -141,6 +141,7 @@ struct vfu {
 	struct vfu_mapping mappings[VFU_MAX_AREAS];
 	uint32_t nmappings;
 	_Atomic uint32_t cut_off; /* a mapping's file was truncated */
+	bool can_reset;
 	bool only32; /* refuses accesses of 8 bytes; set at the first */
 };
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define INVALID_FIELD  0x4002 /* with DNR */
 #define INVALID_OPCODE 0x4001
@@ -146,6 +147,63 @@ static const struct plx_pcie_backend backend = {
 	.doorbell_write = fake_doorbell_write,
 	.poll = fake_poll,
 };
+
+/* ---- reset of the function ---- */
+
+static int fake_reset(struct plx_pcie_dev *dev)
+{
+	struct fake_nvme *f = (struct fake_nvme *)dev;
+	uint64_t end = plx_tsc() + plx_tsc_hz() / 10;
+
+	atomic_store(&f->flr_asked, !f->flr_hangs);
+	while (f->flr_hangs ? plx_tsc() < end : atomic_load(&f->flr_asked))
+		usleep(100);
+	return f->flr_rc;
+}
+
+static void reset_function(struct fake_nvme *f)
+{
+	f->flrs++;
+	if (!f->flr_useless) {
+		f->gone = f->stuck_ready = f->cfs_on_enable = false;
+		f->cc = 0;
+		set_enabled(f, false);
+	}
+	atomic_store(&f->flr_asked, false);
+}
+
+static int fake_cfg_read(struct plx_pcie_dev *dev, uint32_t offset, void *buf, unsigned len)
+{
+	struct fake_nvme *f = (struct fake_nvme *)dev;
+
+	memset(buf, f->unplugged ? 0xff : 1, len);
+	return 0;
+}
+
+static int fake_irq_enable(struct plx_pcie_dev *dev, unsigned vector, int eventfd)
+{
+	((struct fake_nvme *)dev)->irqs++;
+	return vector ? -EINVAL : 0;
+}
+
+static const struct plx_pcie_backend flr_backend = {
+	.trtype = PLX_NVME_TR_PCIE,
+	.open = fake_open,
+	.close = fake_close,
+	.reg_read = reg_read,
+	.reg_write = reg_write,
+	.doorbell = fake_doorbell,
+	.doorbell_write = fake_doorbell_write,
+	.poll = fake_poll,
+	.cfg_read = fake_cfg_read,
+	.irq_enable = fake_irq_enable,
+	.reset = fake_reset,
+};
+
+void fake_can_flr(struct fake_nvme *f)
+{
+	f->dev.ops = &flr_backend;
+}
 
 void fake_init(struct fake_nvme *f)
 {
@@ -404,6 +462,8 @@ int fake_turn(struct fake_nvme *f)
 {
 	int n = 0;
 
+	if (atomic_load(&f->flr_asked))
+		reset_function(f);
 	if (f->gone || !(f->csts & 1))
 		return 0;
 	for (uint16_t qid = 0; qid < FAKE_QUEUES; qid++) {

@@ -55,11 +55,19 @@ struct fake_nvme {
 	uint16_t (*admin_hook)(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw);
 	uint16_t (*io_hook)(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw);
 
+	/* fake_can_flr() */
+	_Atomic bool flr_asked;
+	int flr_rc; /* what a reset of the function ends with */
+	bool flr_useless; /* it changes nothing */
+	bool flr_hangs; /* it ends by itself, after a tenth of a second */
+	bool unplugged; /* @gone, and no configuration space */
+
 	bool doorbells_by_call; /* they are no memory */
 	bool poll_pays; /* what the poll of the backend returns */
 
 	/* what happened */
 	unsigned doorbell_calls, polls;
+	unsigned flrs, irqs;
 	unsigned enables, shutdowns, aborts, keep_alives, ios;
 	struct plx_nvme_cmd admin_log[FAKE_LOG]; /* every admin command, in order */
 	unsigned admin_cmds;
@@ -74,6 +82,9 @@ struct fake_nvme {
 /** fake_init - as a controller with one namespace of 1000 blocks of 512 bytes; found by the driver
  *  from now on */
 void fake_init(struct fake_nvme *f);
+/** fake_can_flr - its function can be reset, which is done in fake_turn(), and ends what was stuck;
+ *  it has an interrupt */
+void fake_can_flr(struct fake_nvme *f);
 /** fake_turn - execute what is in the queues. Return: commands executed */
 int fake_turn(struct fake_nvme *f);
 /** fake_post - one completion, without looking at what is outstanding; @flip: with the wrong
