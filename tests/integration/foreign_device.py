@@ -26,9 +26,9 @@ def sane(result):
     return result
 
 
-def identify(trid, *args):
-    return sane(plx.run("plx-identify", "-r", trid, *args, timeout=PATIENT))
+def identify(trid, *args, timeout=PATIENT):
+    return sane(plx.run("plx-identify", "-r", trid, *args, timeout=timeout))
 
 
-def perf(trid, *args):
-    return sane(plx.run("plx-perf", "-r", trid, "--json", "-", *args, timeout=PATIENT))
+def perf(trid, *args, timeout=PATIENT):
+    return sane(plx.run("plx-perf", "-r", trid, "--json", "-", *args, timeout=timeout))

@@ -67,7 +67,7 @@ def test_misbehaviour_about_memory():
 
 
 def test_misbehaviour_of_the_controller():
-    misbehaves("all-ones")
+    misbehaves("all-ones", "stuck")
 
 
 @plx.long

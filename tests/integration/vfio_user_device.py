@@ -93,6 +93,24 @@ MISBEHAVIOURS = {
     "io-wrong-sqhd": "says a head behind the queue's end",
     "io-silent": "never completes a read or write",
     "io-closes": "closes after some reads and writes",
+    # failures of controllers that test_device_failures.py knows; after the 20th read or write where they begin with io-
+    "stuck": "is enabled from the beginning, and CSTS.RDY stays 1",
+    "stuck-once": "the same, until it is reset once more",
+    "fatal-once": "CSTS.CFS instead of CSTS.RDY, until it is reset once more",
+    "never-shuts-down": "CSTS.SHST stays 0",
+    "admin-wrong-cid": "completes admin commands that were not sent",
+    "io-wrong-phase": "completes reads and writes with the phase of the round before, from the beginning",
+    "io-cfs": "CSTS.CFS, until it is disabled",
+    "io-cfs-again": "CSTS.CFS after every 20th, until it is disabled",
+    "io-cfs-stays": "CSTS.CFS, until it is reset",
+    "io-stuck": "does nothing any more, and CSTS.RDY stays 1, until it is reset",
+    "io-stuck-for-good": "the same for ever",
+    "io-all-ones": "registers read as all ones, until it is reset",
+    "io-gone": "registers and configuration space read as all ones",
+    "io-truncates": "takes the memory of its doorbells away",
+    "io-disabled": "is disabled as if by another program",
+    "aer-storm": "reports a failure in answer to each Asynchronous Event Request at once",
+    "aer-storm-namespaces": "the same with changes of namespaces",
 }
 
 
@@ -129,6 +147,7 @@ def options(args):
     add("--mdts", type=int, default=5)
     add("--queues", type=int, default=8)
     add("--ready-after", type=float, default=0)
+    add("--cap-to", type=int, default=0, help="CAP.TO, in units of 500 ms; 0: what --ready-after needs")
     add("--block", type=int, default=512, choices=(512, 4096))
     add("--blocks", type=int, default=131072)
     add("--namespaces", type=int, default=1)
@@ -168,6 +187,7 @@ class Server:
         self.config = bytearray(4096 if o.extra_bars else 256)
         self.msix = bytearray(65536)
         self.clients, self.main, self.twin = 0, None, None
+        self.device_resets = 0
         self.mappings, self.eventfds, self.backlog = [], {}, []
         self.ctrl = Controller(self)
 
@@ -180,7 +200,7 @@ class Server:
             self.main, self.twin = wire.Channel(sock), None
             self.backlog, self.mappings, self.eventfds = [], [], {}
             self.negotiated, self.requests, self.client_caps, self.outstanding = False, 0, {}, []
-            self.region_asked = 0
+            self.region_asked = self.device_resets = 0
             self.make_config()
             try:
                 self.session()
@@ -571,7 +591,7 @@ class Server:
         if self.bad == "read-error" and region == wire.BAR0:
             raise wire.Refused(m.command, EIO)
         data = bytes(self.regions()[region][offset:offset + count])
-        if self.bad == "all-ones" and region == wire.BAR0:
+        if (self.bad == "all-ones" or self.ctrl.vanished) and region == wire.BAR0 or self.ctrl.vanished and self.bad == "io-gone":
             data = b"\xff" * count
         if self.bad == "read-short":
             return wire.REGION_ACCESS.pack(offset, region, count // 2) + data[:count // 2], ()
@@ -600,6 +620,7 @@ class Server:
     def device_reset(self, m):
         if m.payload:
             complain("DEVICE_RESET with a payload")
+        self.device_resets += 1
         self.ctrl.reset()
         self.make_config()
 

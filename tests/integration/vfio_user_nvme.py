@@ -3,6 +3,7 @@
 
 NVMe Base 2.0, NVM Command Set 1.0, NVMe over PCIe 1.0: what a host needs, checked as strictly as those allow.
 """
+import os
 import struct
 import time
 
@@ -13,6 +14,8 @@ SUCCESS, INVALID_OPCODE, INVALID_FIELD, TRANSFER_ERROR, INTERNAL, INVALID_NAMESP
 INVALID_CQ, INVALID_QID, INVALID_SIZE, AER_LIMIT, INVALID_VECTOR = 0x100, 0x101, 0x102, 0x105, 0x108
 INVALID_LOG, INVALID_DELETION = 0x109, 0x10c
 ABORTED_SQ_DELETION, NO_COMPLETION = 8, -1
+FAILURES = ("io-cfs", "io-cfs-again", "io-cfs-stays", "io-stuck", "io-stuck-for-good", "io-all-ones", "io-gone", "io-truncates",
+            "io-disabled")
 
 
 class Status(Exception):
@@ -47,7 +50,7 @@ class Controller:
         o = self.o
         self.words = memoryview(server.bar).cast("I")
         self.disk = [bytearray(o.block * o.blocks) for _ in range(o.namespaces)]
-        self.ios = 0
+        self.ios, self.hung, self.vanished = 0, False, False
         self.reset()
 
     def complain(self, text):
@@ -62,7 +65,7 @@ class Controller:
         """as after power on"""
         o = self.o
         self.server.bar[:] = bytes(self.server.bar_size)
-        timeout = max(1, min(255, int(o.ready_after * 2 * 2) + 1))
+        timeout = o.cap_to or max(1, min(255, int(o.ready_after * 2 * 2) + 1))
         cap = (0 if self.bad == "no-queues" else o.mqes) | 1 << 16 | timeout << 24 | o.stride << 32
         cap |= (0x41 if o.csi else 1) << 37
         if self.bad == "big-pages":
@@ -73,6 +76,31 @@ class Controller:
         self.set32(wire.VS, major << 16 | minor << 8)
         self.stop()
         self.cc = 0
+        if self.bad != "io-gone":
+            self.hung, self.vanished = self.hung and self.bad == "io-stuck-for-good", False
+        if self.bad == "stuck" or self.bad == "stuck-once" and self.server.device_resets < 2 or self.hung:
+            self.cc = 0x460001
+            self.set32(wire.CC, self.cc)
+            self.set32(wire.CSTS, wire.CSTS_RDY)
+
+    def stays_as_it_is(self):
+        """what CC says is of no effect"""
+        return self.bad == "stuck" or self.bad == "stuck-once" and self.server.device_resets < 2 \
+            or self.hung and self.bad in ("io-stuck", "io-stuck-for-good")
+
+    def begin_to_fail(self):
+        """after a number of reads and writes, by the kind of misbehaviour"""
+        if self.bad in ("io-cfs", "io-cfs-again", "io-cfs-stays"):
+            self.set32(wire.CSTS, self.words[wire.CSTS // 4] | wire.CSTS_CFS)
+        if self.bad in ("io-all-ones", "io-gone"):
+            self.vanished = True
+        if self.bad == "io-truncates":
+            os.ftruncate(self.server.fd, wire.DOORBELLS)
+            self.words.release()
+            self.words = memoryview(bytearray(self.server.bar_size)).cast("I")
+        if self.bad == "io-disabled":
+            self.set32(wire.CC, self.cc & ~1)
+        self.hung = self.bad != "io-disabled"
 
     def stop(self):
         self.enabled, self.sqs, self.cqs, self.aers, self.late = False, {}, {}, [], []
@@ -104,13 +132,16 @@ class Controller:
         cc = self.words[wire.CC // 4]
         if cc == self.cc:
             return
+        if self.stays_as_it_is():
+            return
         before, self.cc = self.cc, cc
         if cc & 1 and not before & 1:
             self.start(cc)
         if not cc & 1 and before & 1:
             self.stop()
-            self.set32(wire.CSTS, 0)
-        if cc >> 14 & 3 and not before >> 14 & 3:
+            self.hung = self.hung and self.bad == "io-cfs-stays"
+            self.set32(wire.CSTS, wire.CSTS_CFS if self.hung else 0)
+        if cc >> 14 & 3 and not before >> 14 & 3 and self.bad != "never-shuts-down":
             self.set32(wire.CSTS, self.words[wire.CSTS // 4] & ~0xc | 2 << 2)
 
     def start(self, cc):
@@ -127,9 +158,10 @@ class Controller:
             self.complain("enabled before memory space and bus master were, in the PCI command register")
         if self.bad == "enable-closes":
             raise Closed("told to")
-        if self.bad == "fatal":
+        fatal = self.bad == "fatal" or self.bad == "fatal-once" and self.server.device_resets < 2
+        if fatal:
             self.set32(wire.CSTS, wire.CSTS_CFS)
-        if self.bad in ("fatal", "never-ready"):
+        if fatal or self.bad == "never-ready" or self.hung:
             return
         self.cqs[0] = Queue(0, acq, (aqa >> 16 & 0xfff) + 1)
         self.sqs[0] = Queue(0, asq, (aqa & 0xfff) + 1)
@@ -149,7 +181,7 @@ class Controller:
         if self.ready_at is not None and time.monotonic() >= self.ready_at:
             self.ready_at, self.enabled = None, True
             self.set32(wire.CSTS, self.words[wire.CSTS // 4] | wire.CSTS_RDY)
-        if not self.enabled or self.cc >> 14 & 3:
+        if not self.enabled or self.cc >> 14 & 3 or self.hung:
             return False
         busy = False
         for sq in list(self.sqs.values()):
@@ -196,12 +228,15 @@ class Controller:
         cid, sqhd = command.cid, sq.head
         if sq.qid and self.bad == "io-wrong-cid":
             cid ^= 0x7a5a
+        if not sq.qid and self.bad == "admin-wrong-cid":
+            cid ^= 0x7a5a
+        wrong = bool(sq.qid and self.bad == "io-wrong-phase")
         if sq.qid and self.bad == "io-wrong-sqhd":
             sqhd = 0xfff0
         at = cq.base + 16 * cq.tail
         dnr = 0x8000 if status else 0
         self.server.dma_write(at, struct.pack("=IIHHH", dw0, 0, sqhd, sq.qid, cid))
-        self.server.dma_word(at + 14, status << 1 | dnr | cq.phase)
+        self.server.dma_word(at + 14, status << 1 | dnr | cq.phase ^ wrong)
         cq.tail += 1
         if cq.tail == cq.size:
             cq.tail, cq.phase = 0, cq.phase ^ 1
@@ -397,6 +432,10 @@ class Controller:
         if len(self.aers) > 3:
             self.complain("more Asynchronous Event Requests than AERL allows")
             raise Status(AER_LIMIT)
+        if self.bad == "aer-storm":
+            return 1 << 16 | 3 << 8  # an error, of the controller's inside
+        if self.bad == "aer-storm-namespaces":
+            return 4 << 16 | 2
         self.aers.append(c)
         raise Status(NO_COMPLETION)
 
@@ -466,6 +505,10 @@ class Controller:
         if c.opcode not in (1, 2):
             raise Status(INVALID_OPCODE)
         self.ios += 1
+        if self.bad and (self.ios == 20 or self.bad == "io-cfs-again" and self.ios % 20 == 0) and self.bad in FAILURES:
+            self.begin_to_fail()
+            if self.hung:
+                raise Status(NO_COMPLETION)
         if self.bad == "io-silent":
             raise Status(NO_COMPLETION)
         if self.bad == "io-error":
