@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* A descriptor closed by the caller is not to be taken by a file of ours that output would go to */
@@ -24,8 +25,21 @@ static void occupy_closed_streams(void)
 	}
 }
 
+/* Devices, clients and their memory are descriptors; the usual soft limit of 1024 is for programs that
+ * use select() */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 void plx_tool_begin(void)
 {
+	raise_descriptor_limit();
 	occupy_closed_streams();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

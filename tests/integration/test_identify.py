@@ -371,11 +371,12 @@ def test_documented_commands_run():
     commands = [line for block in blocks for line in block.splitlines() if line.startswith("plx-identify")]
     plx.check(len(commands) >= 5, f"there are {len(commands)} commands in docs/identify.md")
     path = f"{os.path.dirname(plx.program('plx-identify'))}:{os.environ['PATH']}"
-    for command in commands:
-        result = plx.run("/bin/sh", "-c", command, env={"PATH": path})
-        # a device that is not here: understood, and not found
-        plx.equal(result.code, 1 if " -r " in command else 0, "exit code", result)
-        plx.check(result.out or " -r " in command or " -o " in command, "nothing was shown", result)
+    with plx.scratch() as place:
+        for command in commands:
+            result = plx.run("/bin/sh", "-c", command, env={"PATH": path}, cwd=place)
+            # a device that is not here: understood, and not found
+            plx.equal(result.code, 1 if " -r " in command else 0, "exit code", result)
+            plx.check(result.out or " -r " in command or " -o " in command, "nothing was shown", result)
 
 
 def test_closed_streams_take_no_harm():

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import select
 import shutil
 import signal
@@ -360,6 +361,17 @@ def test_a_request_of_any_shape_is_answered():
                 s.sendall(text)
                 plx.check(b'"error"' in s.recv(65536), f"answer to {text[:40]!r}")
         plx.check("fields" in target.call("spdk_get_version"), "it answers afterwards")
+
+
+def test_as_many_files_may_be_open_as_the_hard_limit_says():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with tgt.start() as target:
+            has = resource.prlimit(target.running.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    plx.equal(has, (hard, hard), "limits of the target")
 
 
 def test_a_target_does_not_outlive_the_test_that_started_it():

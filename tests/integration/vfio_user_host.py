@@ -17,6 +17,7 @@ import itertools
 import mmap
 import os
 import random
+import resource
 import select
 import socket
 import struct
@@ -24,6 +25,9 @@ import time
 
 import vfio_user_wire as wire
 from vfio_user_wire import PAGE, Broken, Closed, Timeout
+
+# each region of memory is a descriptor
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
 EOPNOTSUPP, EINVAL, EFAULT = 95, 22, 14
 READABLE, WRITEABLE = 1, 2
