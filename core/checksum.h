@@ -72,8 +72,8 @@ enum { PLX_PI_CHECK_GUARD = 1, PLX_PI_CHECK_APP = 2, PLX_PI_CHECK_REF = 4 };
  *
  * @guard: bits of the guard: 16 (0, too), CRC-16 T10-DIF, in a tuple of 8 bytes; 32, CRC-32C, or
  *         64, CRC-64, in a tuple of 16
- * @storage_bits: of the 32, 80 or 48 bits after the application tag these many, from the top on, are
- *         the storage tag: written as 0, not checked. The rest is the reference tag
+ * @storage_bits: of the 32, 80 or 48 bits after the application tag these many, from the top on,
+ *         are the storage tag: written as 0, not checked. The rest is the reference tag
  */
 struct plx_pi_format {
 	uint32_t block_size;

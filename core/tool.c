@@ -25,8 +25,8 @@ static void occupy_closed_streams(void)
 	}
 }
 
-/* Devices, clients and their memory are descriptors; the usual soft limit of 1024 is for programs that
- * use select() */
+/* Devices, clients and their memory are descriptors; the usual soft limit of 1024 is for programs
+ * that use select() */
 static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;

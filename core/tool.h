@@ -18,8 +18,8 @@ enum plx_exit {
  * plx_tool_begin - the first line of main()
  *
  * Occupies standard streams that the caller has closed, and turns writes that nobody reads
- * (SIGPIPE) or that would make a file too large (SIGXFSZ) into errors of the write. As many files may
- * be open as the hard limit says.
+ * (SIGPIPE) or that would make a file too large (SIGXFSZ) into errors of the write. As many files
+ * may be open as the hard limit says.
  */
 void plx_tool_begin(void);
 
