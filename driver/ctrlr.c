@@ -5,6 +5,7 @@
 #include "driver/ctrlr_internal.h"
 #include "driver/dptr.h"
 #include <errno.h>
+#include <pollux/nvme_memory.h>
 #include <pollux/thread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -203,9 +204,7 @@ uint64_t ctrlr_iova(const struct plx_nvme_ctrlr *c, const void *va, size_t len)
 	size_t got = len;
 	uint64_t iova;
 
-	if (c->identity)
-		return (uint64_t)va;
-	iova = c->dev->iova->look(c->dev->iova, va, &got);
+	iova = c->windows.look.look(&c->windows.look, va, &got);
 	return got == len ? iova : PLX_IOVA_BAD;
 }
 
@@ -268,8 +267,11 @@ static void ctrlr_free(struct plx_nvme_ctrlr *c)
 	flr_wait(c);
 	if (c->listening)
 		plx_mem_unlisten(&c->listener);
-	if (c->dev)
+	if (c->dev) {
+		pmr_fini(c);
+		cmb_fini(c);
 		c->dev->ops->close(c->dev);
+	}
 	qpair_fini(&c->admin);
 	ctrlr_irq_fini(c);
 	plx_dma_free(c->shadow);
@@ -307,6 +309,8 @@ static int ctrlr_map_memory(struct plx_nvme_ctrlr *c)
 	int rc;
 
 	c->identity = !c->dev->iova;
+	c->iova = c->dev->iova;
+	windows_init(&c->windows, c->dev->iova);
 	c->page = plx_dma_zalloc(PLX_PAGE_SIZE, PLX_PAGE_SIZE, c->dev->numa);
 	c->log_page = plx_dma_zalloc(PLX_PAGE_SIZE, PLX_PAGE_SIZE, c->dev->numa);
 	if (!c->page || !c->log_page)
@@ -464,6 +468,7 @@ void plx_nvme_disconnect(struct plx_nvme_ctrlr *c)
 		plx_nvme_qpair_destroy(c->qpairs);
 	}
 	hmb_take_back(c);
+	plx_nvme_pmr_disable(c);
 	pthread_mutex_lock(&c->lock);
 	c->closing = true;
 	pthread_mutex_unlock(&c->lock);

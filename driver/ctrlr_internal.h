@@ -11,6 +11,7 @@
 #define POLLUX_DRIVER_CTRLR_INTERNAL_H
 
 #include "driver/nvme_internal.h"
+#include "driver/window.h"
 
 #define NVME_MAX_NS	       1024
 #define NVME_MAX_AERS	       4
@@ -32,6 +33,7 @@ enum nvme_step {
 	NVME_STEP_QUIESCE,
 	NVME_STEP_DISABLE,
 	NVME_STEP_FUNCTION_RESET,
+	NVME_STEP_CMB,
 	NVME_STEP_OWNERS,
 	NVME_STEP_ENABLE,
 	NVME_STEP_ID_CTRL,
@@ -140,6 +142,10 @@ struct plx_nvme_ctrlr {
 	struct plx_mem_listener listener;
 	bool listening;
 	bool identity; /* device addresses are virtual addresses */
+	const struct dptr_iova *iova; /* of I/O; NULL when @identity */
+	struct nvme_windows windows;
+	struct nvme_cmb cmb;
+	struct nvme_pmr pmr;
 	bool closing; /* plx_nvme_disconnect() is at work: polls do nothing */
 	uint64_t cap;
 	uint32_t vs;
@@ -245,6 +251,13 @@ void ctrlr_setup_turn(struct plx_nvme_ctrlr *c);
 /** ctrlr_iova - address of @len bytes of DMA memory in one piece. Return: PLX_IOVA_BAD when it is
  *  not */
 uint64_t ctrlr_iova(const struct plx_nvme_ctrlr *c, const void *va, size_t len);
+/** ctrlr_look_up - I/O looks addresses up, for it may name the controller's own memory; before
+ *  there are queues */
+static inline void ctrlr_look_up(struct plx_nvme_ctrlr *c)
+{
+	c->identity = false;
+	c->iova = &c->windows.look;
+}
 /** ctrlr_want - what the queue pair's owner shall do in its next poll */
 void ctrlr_want(struct plx_nvme_qpair *qp, enum nvme_qp_state want);
 

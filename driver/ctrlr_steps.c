@@ -2,10 +2,10 @@
 /*
  * driver/ctrlr_steps.c - the controller's state machine
  *
- * Connect:  CAP, SETTLE, DISABLE, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
+ * Connect:  CAP, SETTLE, DISABLE, CMB, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
  *           NUM_QUEUES, DBBUF, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS, NS_ID_ZNS,
  *           AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
- * Reset:    QUIESCE, DISABLE, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
+ * Reset:    QUIESCE, DISABLE, CMB, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
  *           NUM_QUEUES, DBBUF, CREATE_QUEUES, AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
  * Stuck:    FUNCTION_RESET, then as from CAP or DISABLE on
  * Rescan:   ID_AGAIN, NS_CHANGED, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS,
@@ -182,7 +182,23 @@ static enum nvme_step step_disable(struct plx_nvme_ctrlr *c, bool entering)
 	}
 	if (NVME_CSTS_RDY(csts))
 		return NVME_STEP_DISABLE;
-	return resetting(c) ? NVME_STEP_OWNERS : NVME_STEP_ENABLE;
+	return NVME_STEP_CMB;
+}
+
+/* Before anything is put into the controller memory buffer */
+static enum nvme_step step_cmb(struct plx_nvme_ctrlr *c, bool entering)
+{
+	if (!resetting(c)) {
+		cmb_find(c);
+		/* it may be enabled later, when there are queues */
+		if (c->iova && NVME_CAP_PMRS(c->cap))
+			ctrlr_look_up(c);
+		return NVME_STEP_ENABLE;
+	}
+	if (!cmb_restore(c))
+		return NVME_STEP_FAILED;
+	pmr_restore(c);
+	return NVME_STEP_OWNERS;
 }
 
 static int make_admin_queue(struct plx_nvme_ctrlr *c)
@@ -439,6 +455,8 @@ static const struct {
 				BASE "3.5.1", DL_READY, step_disable },
 	[NVME_STEP_FUNCTION_RESET] = { "resetting the function", BASE "3.7.2", DL_FUNCTION,
 				       step_function_reset },
+	[NVME_STEP_CMB] = { "setting up the controller memory buffer", BASE "8.5", DL_NONE,
+			    step_cmb },
 	[NVME_STEP_OWNERS] = { "waiting for queue pairs to clear their rings", BASE "3.7.2",
 			       DL_OWNERS, step_owners },
 	[NVME_STEP_ENABLE] = { "waiting for CSTS.RDY to become 1 after setting CC.EN", BASE "3.5.1",

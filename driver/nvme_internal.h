@@ -11,7 +11,8 @@
  *   ctrlr_events.c  what a ready controller needs: AERs, keep-alive, Aborts, watching its status
  *   admin.c    raw and synchronous admin commands and their wrappers
  *   cmd_*.c    the command set beyond that, a subject each; none is on the path of reads and writes
- *   hmb.c      the host memory buffer; quirks.c devices that need something else
+ *   hmb.c      the host memory buffer; cmb.c, pmr.c memory of the controller's own, and window.c
+ *              its addresses; quirks.c devices that need something else
  *   ns.c       namespaces
  *   ns_cmd.c   read and write; ns_cmd_more.c the other I/O commands
  *   dptr.c     PRPs and SGLs; host_pi.h protection information that programs make themselves
@@ -114,6 +115,7 @@ struct plx_nvme_qpair {
 	uint32_t prp_list_bytes; /* dptr_list_bytes() */
 	uint8_t sgl; /* NVME_SGL_*, from dptr_sgl_modes(); 0: PRPs only */
 	uint8_t priority; /* QPRIO */
+	bool sq_in_cmb; /* @sq is the controller's own memory */
 	struct nvme_split *splits_free, *splits_mem; /* split.c */
 	struct plx_nvme_qpair *next; /* ctrlr->qpairs, under ctrlr->lock */
 	pthread_t owner; /* the thread that created it */

@@ -55,6 +55,16 @@ struct plx_pcie_backend {
 	 *  always is */
 	int (*dma_map)(struct plx_pcie_dev *dev, const struct plx_mem_region *r);
 	void (*dma_unmap)(struct plx_pcie_dev *dev, const struct plx_mem_region *r);
+	/** BARs beside the registers, for memory of the controller's own; NULL: there are none.
+	 *  @index: 0..5. Return: bytes, and its address on the bus; 0: there is no such BAR, or it
+	 *  is no memory */
+	uint64_t (*bar_size)(struct plx_pcie_dev *dev, unsigned index, uint64_t *bus);
+	/** @len bytes of it at @offset, both whole pages within it, until unmapped; two at once at
+	 *  most. *@mem: an address to map it to, unless something is there; NULL: anywhere.
+	 *  Return: 0 or -errno */
+	int (*bar_map)(struct plx_pcie_dev *dev, unsigned index, uint64_t offset, uint64_t len,
+		       void **mem);
+	void (*bar_unmap)(struct plx_pcie_dev *dev, void *mem);
 	/** interrupt vectors as eventfds; NULL: none */
 	int (*irq_enable)(struct plx_pcie_dev *dev, unsigned vector, int eventfd);
 	/** the same for vectors 0 to @count - 1 at once, where they can only be had so; preferred.

@@ -9,6 +9,7 @@
  */
 #include "driver/ctrlr_internal.h"
 #include <errno.h>
+#include <pollux/nvme_memory.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +132,7 @@ int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid
 	if (!qp->cq_ack_at)
 		qp->cq_ack_at = 1;
 	qp->identity = c->identity;
-	qp->iova = c->dev->iova;
+	qp->iova = c->iova;
 	qp->countdown = 1;
 	if (!qid || c->opts.timeout_action != PLX_NVME_TIMEOUT_NONE)
 		qp->epoch_len = timeout_ms * c->tsc_ms / NVME_EPOCHS;
@@ -141,7 +142,10 @@ int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid
 	rc = qpair_map_doorbells(qp);
 	if (rc)
 		return rc;
-	qp->sq = plx_dma_zalloc((size_t)qp->sq_size * sizeof(*qp->sq), PLX_PAGE_SIZE, numa);
+	qp->sq = qid ? cmb_alloc_sq(c, qp->sq_size * sizeof(*qp->sq)) : NULL;
+	qp->sq_in_cmb = qp->sq;
+	if (!qp->sq)
+		qp->sq = plx_dma_zalloc(qp->sq_size * sizeof(*qp->sq), PLX_PAGE_SIZE, numa);
 	qp->cq = plx_dma_zalloc((size_t)qp->cq_size * sizeof(*qp->cq), PLX_PAGE_SIZE, numa);
 	if (!qp->sq || !qp->cq || qpair_alloc_slots(qp, numa)) {
 		qpair_fini(qp);
@@ -168,7 +172,10 @@ void qpair_fini(struct plx_nvme_qpair *qp)
 	plx_dma_free(qp->free_cids);
 	plx_dma_free(qp->slots);
 	plx_dma_free(qp->cq);
-	plx_dma_free(qp->sq);
+	if (qp->sq_in_cmb)
+		plx_nvme_cmb_free(qp->ctrlr, qp->sq);
+	else
+		plx_dma_free(qp->sq);
 	qp->prp_lists = NULL;
 	qp->sq_order = qp->free_cids = NULL;
 	qp->slots = NULL;
@@ -192,6 +199,9 @@ static bool qpair_keeps(const struct plx_nvme_qpair *qp, const struct nvme_slot 
 {
 	const struct plx_nvme_ctrlr_opts *o = &qp->ctrlr->opts;
 
+	/* what is in the controller memory buffer is undefined now; odd opcodes read it */
+	if (slot->cmd.opc & 1 && atomic_load_explicit(&qp->ctrlr->cmb.data, memory_order_relaxed))
+		return false;
 	/* a Zone Append that was carried out already would be so twice */
 	return qp->qid && o->reset_policy == PLX_NVME_RESET_RESUBMIT_IO &&
 	       slot->retries < o->retry_count && !(slot->cmd.flags & PLX_NVME_FUSE_MASK) &&

@@ -618,11 +618,11 @@ static int alloc_task(struct perf_job *job, struct perf_task *t, const struct pe
 	size_t bytes = (size_t)(cfg->max_size / job->block) * job->xfer_block;
 	uint32_t md = plx_nvme_ns_md_extended(job->ns) ? 0 : plx_nvme_ns_md_size(job->ns);
 
-	t->buf = plx_dma_zalloc(bytes, cfg->align, numa);
+	t->buf = perf_buffer_alloc(job, bytes, cfg->align, numa);
 	if (!t->buf)
 		return -ENOMEM;
 	if (md) {
-		t->md = plx_dma_zalloc((size_t)(cfg->max_size / job->block) * md, 64, numa);
+		t->md = perf_buffer_alloc(job, (size_t)(cfg->max_size / job->block) * md, 64, numa);
 		if (!t->md)
 			return -ENOMEM;
 	}
@@ -688,8 +688,8 @@ int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf
 void perf_job_fini(struct perf_job *job)
 {
 	for (uint32_t i = 0; job->tasks && i < job->depth; i++) {
-		plx_dma_free(job->tasks[i].buf);
-		plx_dma_free(job->tasks[i].md);
+		perf_buffer_free(job, job->tasks[i].buf);
+		perf_buffer_free(job, job->tasks[i].md);
 		free(job->tasks[i].iov);
 	}
 	for (int i = 0; i < 2; i++) {

@@ -275,6 +275,29 @@ static int take_no_shutdown(struct parser *p, const char *arg)
 	return 0;
 }
 
+/* "sqs", "data", or both */
+static int take_use_cmb(struct parser *p, const char *arg)
+{
+	const char *at = arg;
+
+	p->cfg->use_cmb = 0;
+	while (at) {
+		size_t n = strcspn(at, ",");
+		unsigned what = n == 3 && !strncmp(at, "sqs", n)    ? PERF_CMB_SQS
+				: n == 4 && !strncmp(at, "data", n) ? PERF_CMB_DATA
+								    : 0;
+
+		if (!what)
+			return options_refuse(p,
+					      "%s: '%.64s' is not what a controller memory buffer "
+					      "is for: use sqs, data or sqs,data",
+					      p->opt, arg);
+		p->cfg->use_cmb |= what;
+		at = at[n] ? at + n + 1 : NULL;
+	}
+	return 0;
+}
+
 /* ---- commands ---- */
 
 static int take_io_unit(struct parser *p, const char *arg)
@@ -545,6 +568,9 @@ const struct row options_rows[] = {
 	  take_no_shutdown },
 	{ KEY_INTERRUPTS, "interrupts", NULL,
 	  "wait for the devices' interrupts instead of polling; with -r", take_interrupts },
+	{ KEY_USE_CMB, "use-cmb", "WHAT",
+	  "sqs, data or sqs,data: put them into the controller memory buffer; with -r",
+	  take_use_cmb },
 	{ 0, "Commands" },
 	{ 'O', "io-unit-size", "SIZE", "hand over each I/O as pieces of this size (one piece)",
 	  take_io_unit },

@@ -122,6 +122,9 @@ int options_check(struct parser *p)
 	if (cfg->interrupts && cfg->use_virtual)
 		return options_refuse(p, "--interrupts needs a device that has some: the virtual "
 					 "controller is polled; name one with -r");
+	if (cfg->use_cmb && cfg->use_virtual)
+		return options_refuse(p, "--use-cmb needs a device that has such a buffer: the "
+					 "virtual controller has none; name one with -r");
 	if (check_load(p) || check_verify(p) || check_results(p))
 		return -EINVAL;
 	cfg->progress = !p->quiet && isatty(STDERR_FILENO);

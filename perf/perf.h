@@ -47,6 +47,8 @@ struct perf_size { /* -o 4k:70,64k:30 */
 	uint32_t share; /* percent; all add up to 100 */
 };
 
+enum { PERF_CMB_SQS = 1, PERF_CMB_DATA = 2 }; /* --use-cmb: what is in there */
+
 struct perf_config {
 	uint32_t queue_depth; /* -q, per queue pair */
 	struct perf_size sizes[PERF_MAX_SIZES];
@@ -69,6 +71,7 @@ struct perf_config {
 	uint32_t continue_on_error; /* -Q: log every n-th error; 0: stop at the first */
 	bool no_shutdown; /* -N */
 	bool interrupts;
+	unsigned use_cmb; /* PERF_CMB_*, or-ed */
 	bool verify;
 	bool calibrate;
 	uint64_t seed;
@@ -389,6 +392,16 @@ void perf_verify_written(struct perf_verify *v, struct perf_task *t);
 /** perf_verify_check - blocks of @t were read. Return: mismatching blocks, each reported on
  *  standard error with its LBA and what was wrong (the first 10,000 of a run) */
 uint32_t perf_verify_check(struct perf_verify *v, struct perf_task *t);
+
+/* ---- cmb.c ---- */
+
+/** perf_cmb_check - a controller has what --use-cmb asks for. Return: 0; 2, said on standard
+ *  error */
+int perf_cmb_check(const struct perf_run *run, const struct perf_ctrlr *pc);
+/** perf_buffer_alloc - memory for data or metadata of the job's I/O, where its configuration wants
+ *  it. Return: NULL: there is none */
+void *perf_buffer_alloc(struct perf_job *job, size_t bytes, size_t align, int numa);
+void perf_buffer_free(struct perf_job *job, void *buf);
 
 /* ---- wait.c ---- */
 

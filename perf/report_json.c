@@ -415,6 +415,8 @@ static int set_devices(json_t *o, const struct perf_results *r)
 	rc |= set(o, "transports", trids(cfg));
 	rc |= set(o, "no_shutdown", json_boolean(cfg->no_shutdown));
 	rc |= set(o, "interrupts", json_boolean(cfg->interrupts));
+	rc |= set(o, "use_cmb_sqs", json_boolean(cfg->use_cmb & PERF_CMB_SQS));
+	rc |= set(o, "use_cmb_data", json_boolean(cfg->use_cmb & PERF_CMB_DATA));
 	rc |= set(o, "memory_mib", number(cfg->mem_mb));
 	rc |= set(o, "no_huge", json_boolean(cfg->no_huge));
 	return rc;

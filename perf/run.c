@@ -168,6 +168,8 @@ static int attach(struct perf_run *run, const struct plx_nvme_trid *trid,
 	opts.timeout_action = cfg->timeout_action;
 	opts.no_shutdown = cfg->no_shutdown;
 	opts.interrupts = cfg->interrupts;
+	opts.use_cmb_sqs = cfg->use_cmb & PERF_CMB_SQS;
+	opts.use_cmb_data = cfg->use_cmb & PERF_CMB_DATA;
 	opts.retry_count = 0; /* a tool that measures shows what fails */
 	if (cfg->io_unit)
 		opts.use_sgl = true;
@@ -363,6 +365,8 @@ static int lay_out(struct perf_run *run)
 
 	for (unsigned i = 0; i < run->nctrlrs; i++) {
 		rc = check_queue_pairs(run, &run->ctrlrs[i]);
+		if (!rc)
+			rc = perf_cmb_check(run, &run->ctrlrs[i]);
 		if (rc)
 			return rc;
 	}
@@ -457,10 +461,9 @@ static int worker_open(struct perf_run *run, struct perf_worker *w)
 
 		if (rc) {
 			plx_log(PLX_LOG_ERR, "perf",
-				"%s: no memory for %u I/Os of %u bytes: lower -q or -o, or raise "
-				"-s",
-				w->jobs[i]->device->name, run->cfg->queue_depth,
-				run->cfg->max_size);
+				"%s: no memory for %u I/Os of %u bytes: lower -q or -o%s",
+				w->jobs[i]->device->name, run->cfg->queue_depth, run->cfg->max_size,
+				run->cfg->use_cmb & PERF_CMB_DATA ? "" : ", or raise -s");
 			return rc;
 		}
 		rc = w->jobs[i]->engine->open(w->jobs[i]);

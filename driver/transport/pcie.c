@@ -11,12 +11,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define IORESOURCE_MEM 0x200u /* of the kernel's flags of a BAR: it is no I/O ports */
+
 /* ---- BARs ---- */
 
-int pcie_map_bar(struct pcie_dev *d, struct pcie_bar *bar, int fd, uint64_t offset, size_t len)
+int pcie_map_bar(struct pcie_dev *d, struct pcie_bar *bar, int fd, uint64_t offset, size_t len,
+		 void *at)
 {
-	void *mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+	int prot = PROT_READ | PROT_WRITE;
+	void *mem = MAP_FAILED;
 
+	if (at)
+		mem = mmap(at, len, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, (off_t)offset);
+	if (mem == MAP_FAILED)
+		mem = mmap(NULL, len, prot, MAP_SHARED, fd, (off_t)offset);
 	if (mem == MAP_FAILED)
 		return -errno;
 	*bar = (struct pcie_bar){ .mem = mem, .len = len };
@@ -37,14 +45,61 @@ void pcie_unmap_bar(struct pcie_bar *bar)
 	bar->mem = NULL;
 }
 
+/* In place, as owners of queue pairs may be at their doorbells */
+static void replace_bar(const struct pcie_bar *bar)
+{
+	if (bar->mem)
+		mmap(bar->mem, bar->len, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+}
+
 void pcie_cut_off(struct pcie_dev *d, const char *why)
 {
 	d->base.gone = why;
 	atomic_store(&d->base.cut_off, 1);
-	/* in place, as owners of queue pairs may be at their doorbells */
-	if (d->bar0.mem)
-		mmap(d->bar0.mem, d->bar0.len, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+	pthread_mutex_lock(&d->lock);
+	replace_bar(&d->bar0);
+	for (unsigned i = 0; i < PCIE_WINDOWS; i++)
+		replace_bar(&d->windows[i]);
+	pthread_mutex_unlock(&d->lock);
+}
+
+uint64_t pcie_bar_size(struct plx_pcie_dev *dev, unsigned index, uint64_t *bus)
+{
+	const struct plx_pci_bar *bar;
+
+	if (index >= PLX_PCI_BARS)
+		return 0;
+	bar = &plx_container_of(dev, struct pcie_dev, base)->bars[index];
+	*bus = bar->addr;
+	return bar->flags & IORESOURCE_MEM ? bar->size : 0;
+}
+
+int pcie_window_map(struct pcie_dev *d, int fd, uint64_t offset, uint64_t len, void **mem)
+{
+	struct pcie_bar *w = d->windows;
+	int rc = -ENOSPC;
+
+	pthread_mutex_lock(&d->lock);
+	while (w < d->windows + PCIE_WINDOWS && w->mem)
+		w++;
+	if (w < d->windows + PCIE_WINDOWS)
+		rc = pcie_map_bar(d, w, fd, offset, len, *mem);
+	if (!rc)
+		*mem = w->mem;
+	pthread_mutex_unlock(&d->lock);
+	return rc;
+}
+
+void pcie_bar_unmap(struct plx_pcie_dev *dev, void *mem)
+{
+	struct pcie_dev *d = plx_container_of(dev, struct pcie_dev, base);
+
+	pthread_mutex_lock(&d->lock);
+	for (unsigned i = 0; i < PCIE_WINDOWS; i++)
+		if (d->windows[i].mem == mem)
+			pcie_unmap_bar(&d->windows[i]);
+	pthread_mutex_unlock(&d->lock);
 }
 
 void pcie_use_bar0(struct pcie_dev *d)
@@ -88,11 +143,22 @@ fail:
 	return rc;
 }
 
-void pcie_init(struct pcie_dev *d, const char *bdf, const struct plx_pcie_backend *ops)
+void pcie_init(struct pcie_dev *d, const char *bdf, const struct plx_pci_func *f,
+	       const struct plx_pcie_backend *ops)
 {
 	snprintf(d->bdf, sizeof(d->bdf), "%s", bdf);
+	memcpy(d->bars, f->bars, sizeof(d->bars));
+	pthread_mutex_init(&d->lock, NULL);
 	d->base.ops = ops;
 	d->base.numa = plx_topo_pci_node(bdf);
+}
+
+void pcie_fini(struct pcie_dev *d)
+{
+	for (unsigned i = 0; i < PCIE_WINDOWS; i++)
+		pcie_unmap_bar(&d->windows[i]);
+	pcie_unmap_bar(&d->bar0);
+	pthread_mutex_destroy(&d->lock);
 }
 
 /* ---- open ---- */

@@ -25,17 +25,24 @@ struct pcie_bar {
 	int guard;
 };
 
+#define PCIE_WINDOWS 2 /* of memory that the controller has: what bar_map() maps */
+
 /** struct pcie_dev - what the devices of all kernel drivers begin with */
 struct pcie_dev {
 	struct plx_pcie_dev base;
 	char bdf[PLX_PCI_ADDR_TEXT];
+	struct plx_pci_bar bars[PLX_PCI_BARS];
 	struct pcie_bar bar0;
+	struct pcie_bar windows[PCIE_WINDOWS];
+	pthread_mutex_t lock; /* of @windows, and of what is mapped being replaced */
 };
 
 /* ---- pcie.c ---- */
 
-/** pcie_map_bar - map @len bytes at @offset of @fd and guard them; the errno goes to the caller */
-int pcie_map_bar(struct pcie_dev *d, struct pcie_bar *bar, int fd, uint64_t offset, size_t len);
+/** pcie_map_bar - map @len bytes at @offset of @fd, to @at where nothing is there, NULL: anywhere,
+ *  and guard them; the errno goes to the caller */
+int pcie_map_bar(struct pcie_dev *d, struct pcie_bar *bar, int fd, uint64_t offset, size_t len,
+		 void *at);
 void pcie_unmap_bar(struct pcie_bar *bar);
 /** pcie_cut_off - registers read as all ones from now on, and what the driver still stores goes
  *  nowhere: the file behind the BAR may be closed. Any thread */
@@ -46,7 +53,15 @@ void pcie_use_bar0(struct pcie_dev *d);
  *  cfg_write. Return: 0 or -errno */
 int pcie_enable(struct pcie_dev *d);
 /** pcie_init - the fields that all have; @ops of the device's own kind */
-void pcie_init(struct pcie_dev *d, const char *bdf, const struct plx_pcie_backend *ops);
+void pcie_init(struct pcie_dev *d, const char *bdf, const struct plx_pci_func *f,
+	       const struct plx_pcie_backend *ops);
+/** pcie_fini - unmaps what is mapped */
+void pcie_fini(struct pcie_dev *d);
+/** pcie_bar_size - as struct plx_pcie_backend has it */
+uint64_t pcie_bar_size(struct plx_pcie_dev *dev, unsigned index, uint64_t *bus);
+/** pcie_window_map - @len bytes at @offset of @fd, as bar_map(). pcie_bar_unmap - as there */
+int pcie_window_map(struct pcie_dev *d, int fd, uint64_t offset, uint64_t len, void **mem);
+void pcie_bar_unmap(struct plx_pcie_dev *dev, void *mem);
 
 /* ---- pcie_vfio.c ---- */
 

@@ -101,7 +101,7 @@ static int open_resource(struct uio_dev *u, const struct plx_pci_func *f)
 	rc = pcie_enable(&u->pcie);
 	if (rc)
 		return rc;
-	rc = pcie_map_bar(&u->pcie, &u->pcie.bar0, u->fd, 0, f->bars[0].size);
+	rc = pcie_map_bar(&u->pcie, &u->pcie.bar0, u->fd, 0, f->bars[0].size, NULL);
 	if (rc)
 		nvme_log(ERR, "controller '%s': mapping %s failed: %s", u->pcie.bdf, path,
 			 strerror(-rc));
@@ -118,6 +118,23 @@ static int uio_reset(struct plx_pcie_dev *dev)
 	return rc ? rc : pcie_enable(&u->pcie);
 }
 
+static int bar_map(struct plx_pcie_dev *dev, unsigned index, uint64_t offset, uint64_t len,
+		   void **mem)
+{
+	struct uio_dev *u = to_uio(dev);
+	char path[128];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "%s" PCIE_SYSFS "/%s/resource%u", plx_pci_root(), u->pcie.bdf,
+		 index);
+	fd = open(path, O_RDWR | O_SYNC | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = pcie_window_map(&u->pcie, fd, offset, len, mem);
+	close(fd);
+	return rc;
+}
+
 static void uio_close(struct plx_pcie_dev *dev)
 {
 	struct uio_dev *u = to_uio(dev);
@@ -128,7 +145,7 @@ static void uio_close(struct plx_pcie_dev *dev)
 		command &= (uint16_t)~PCI_COMMAND_MASTER;
 		cfg_write(dev, PCI_COMMAND, &command, sizeof(command));
 	}
-	pcie_unmap_bar(&u->pcie.bar0);
+	pcie_fini(&u->pcie);
 	if (u->fd >= 0)
 		close(u->fd);
 	pcie_iovas_fini(&u->iovas);
@@ -142,7 +159,7 @@ int pcie_uio_open(const char *bdf, const struct plx_pci_func *f, struct plx_pcie
 
 	if (!u)
 		return -ENOMEM;
-	pcie_init(&u->pcie, bdf, &uio_backend);
+	pcie_init(&u->pcie, bdf, f, &uio_backend);
 	pcie_iovas_init(&u->iovas);
 	u->pcie.base.iova = &u->iovas.look;
 	u->pcie.base.iova_is_pa = true;
@@ -167,4 +184,7 @@ static const struct plx_pcie_backend uio_backend = {
 	.reset = uio_reset,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
+	.bar_size = pcie_bar_size,
+	.bar_map = bar_map,
+	.bar_unmap = pcie_bar_unmap,
 };

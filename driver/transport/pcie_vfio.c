@@ -239,7 +239,7 @@ static int open_regions(struct vfio_dev *v)
 			 v->pcie.bdf, (unsigned long long)info.size);
 		return -ENOTSUP;
 	}
-	rc = pcie_map_bar(&v->pcie, &v->pcie.bar0, v->fd, info.offset, info.size);
+	rc = pcie_map_bar(&v->pcie, &v->pcie.bar0, v->fd, info.offset, info.size, NULL);
 	if (rc) {
 		errno = -rc;
 		return open_failed(v, "mapping its BAR 0");
@@ -248,11 +248,26 @@ static int open_regions(struct vfio_dev *v)
 	return 0;
 }
 
+static int bar_map(struct plx_pcie_dev *dev, unsigned index, uint64_t offset, uint64_t len,
+		   void **mem)
+{
+	struct vfio_dev *v = to_vfio(dev);
+	struct vfio_region_info info;
+
+	if (region_info(v, VFIO_PCI_BAR0_REGION_INDEX + index, &info))
+		return -errno;
+	if (!(info.flags & VFIO_REGION_INFO_FLAG_MMAP))
+		return -ENOTSUP;
+	if (offset > info.size || len > info.size - offset)
+		return -ERANGE;
+	return pcie_window_map(&v->pcie, v->fd, info.offset + offset, len, mem);
+}
+
 static void vfio_close(struct plx_pcie_dev *dev)
 {
 	struct vfio_dev *v = to_vfio(dev);
 
-	pcie_unmap_bar(&v->pcie.bar0);
+	pcie_fini(&v->pcie);
 	let_go(v);
 	pcie_group_put(v->group);
 	free(v);
@@ -265,7 +280,7 @@ int pcie_vfio_open(const char *bdf, const struct plx_pci_func *f, struct plx_pci
 
 	if (!v)
 		return -ENOMEM;
-	pcie_init(&v->pcie, bdf, &vfio_backend);
+	pcie_init(&v->pcie, bdf, f, &vfio_backend);
 	v->fd = v->request = -1;
 	v->group = pcie_group_get(bdf, f);
 	rc = v->group ? open_device(v) : -errno;
@@ -291,6 +306,9 @@ static const struct plx_pcie_backend vfio_backend = {
 	.reset = vfio_reset,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
+	.bar_size = pcie_bar_size,
+	.bar_map = bar_map,
+	.bar_unmap = pcie_bar_unmap,
 	.irq_vectors = irq_vectors,
 	.irq_unmask = irq_unmask,
 };

@@ -114,6 +114,9 @@ struct plx_nvme_ctrlr_opts {
 	 * controller's */
 	bool weighted_arbitration;
 	uint32_t arb_burst, arb_low, arb_medium, arb_high;
+	/* the controller memory buffer (pollux/nvme_memory.h), where the controller has one, else a
+	 * warning: for the submission queues of queue pairs, as long as there is room; for data */
+	bool use_cmb_sqs, use_cmb_data;
 };
 void plx_nvme_ctrlr_opts_init(struct plx_nvme_ctrlr_opts *opts);
 

@@ -49,6 +49,19 @@ static void write_cc(struct fake_nvme *f, uint32_t cc)
 	}
 }
 
+/* CMBLOC and CMBSZ say something once they are enabled, of version 1.4 */
+static uint32_t cmb_register(const struct fake_nvme *f, uint32_t value)
+{
+	return NVME_CAP_CMBS(f->cap) && !NVME_CMBMSC_CRE(f->cmbmsc) && !f->cmb_shown ? 0 : value;
+}
+
+static void write_pmrctl(struct fake_nvme *f, uint32_t value)
+{
+	f->pmrctl = value;
+	if (!f->pmr_stuck)
+		f->pmrsts = (f->pmrsts & ~0x100u) | (value & 1 ? 0 : 0x100);
+}
+
 static uint64_t reg_read(struct plx_pcie_dev *dev, uint32_t offset, unsigned size)
 {
 	struct fake_nvme *f = (struct fake_nvme *)dev;
@@ -66,6 +79,20 @@ static uint64_t reg_read(struct plx_pcie_dev *dev, uint32_t offset, unsigned siz
 		return f->csts;
 	case NVME_REG_BPINFO:
 		return f->bpinfo;
+	case NVME_REG_CMBLOC:
+		return cmb_register(f, f->cmbloc);
+	case NVME_REG_CMBSZ:
+		return cmb_register(f, f->cmbsz);
+	case NVME_REG_CMBMSC:
+		return f->cmbmsc;
+	case NVME_REG_CMBSTS:
+		return f->cmbsts;
+	case NVME_REG_PMRCAP:
+		return f->pmrcap;
+	case NVME_REG_PMRCTL:
+		return f->pmrctl;
+	case NVME_REG_PMRSTS:
+		return f->pmrsts;
 	}
 	return 0;
 }
@@ -93,6 +120,18 @@ static void reg_write(struct plx_pcie_dev *dev, uint32_t offset, uint64_t value,
 		f->bprsel = (uint32_t)value;
 		if (f->boot_hook)
 			f->boot_hook(f);
+		break;
+	case NVME_REG_CMBMSC:
+		f->cmbmsc = value;
+		break;
+	case NVME_REG_PMRCTL:
+		write_pmrctl(f, (uint32_t)value);
+		break;
+	case NVME_REG_PMRMSCL:
+		f->pmrmscl = (uint32_t)value;
+		break;
+	case NVME_REG_PMRMSCU:
+		f->pmrmscu = (uint32_t)value;
 		break;
 	case NVME_REG_CC:
 		write_cc(f, (uint32_t)value);
@@ -137,6 +176,48 @@ static bool fake_poll(struct plx_pcie_dev *dev)
 	return f->poll_pays;
 }
 
+/* ---- memory of its own ---- */
+
+static uint64_t fake_bar_size(struct plx_pcie_dev *dev, unsigned index, uint64_t *bus)
+{
+	struct fake_nvme *f = (struct fake_nvme *)dev;
+
+	*bus = f->bar[index].bus;
+	return f->bar[index].size;
+}
+
+static int fake_bar_map(struct plx_pcie_dev *dev, unsigned index, uint64_t offset, uint64_t len,
+			void **mem)
+{
+	struct fake_bar *bar = &((struct fake_nvme *)dev)->bar[index];
+
+	if (bar->rc)
+		return bar->rc;
+	if (offset > bar->size || len > bar->size - offset)
+		abort();
+	bar->maps++;
+	*mem = bar->mem + offset;
+	return 0;
+}
+
+static void fake_bar_unmap(struct plx_pcie_dev *dev, void *mem)
+{
+	struct fake_nvme *f = (struct fake_nvme *)dev;
+
+	for (unsigned i = 0; i < PLX_ARRAY_SIZE(f->bar); i++)
+		if (f->bar[i].mem && (uint64_t)((char *)mem - f->bar[i].mem) < f->bar[i].size)
+			f->bar[i].unmaps++;
+}
+
+/* What the host calls @addr: its own, or that of a BAR */
+static void *memory_at(struct fake_nvme *f, uint64_t addr)
+{
+	for (unsigned i = 0; i < PLX_ARRAY_SIZE(f->bar); i++)
+		if (addr - f->bar[i].bus < f->bar[i].size)
+			return f->bar[i].mem + (addr - f->bar[i].bus);
+	return (void *)addr;
+}
+
 static const struct plx_pcie_backend backend = {
 	.trtype = PLX_NVME_TR_PCIE,
 	.open = fake_open,
@@ -146,6 +227,9 @@ static const struct plx_pcie_backend backend = {
 	.doorbell = fake_doorbell,
 	.doorbell_write = fake_doorbell_write,
 	.poll = fake_poll,
+	.bar_size = fake_bar_size,
+	.bar_map = fake_bar_map,
+	.bar_unmap = fake_bar_unmap,
 };
 
 /* ---- reset of the function ---- */
@@ -340,7 +424,7 @@ static uint16_t create_queue(struct fake_nvme *f, const struct plx_nvme_cmd *cmd
 	}
 	if (!q->cq_live || cmd->cdw11 >> 16 != qid)
 		return 0x4100;
-	q->sq = (void *)cmd->prp1;
+	q->sq = memory_at(f, cmd->prp1);
 	q->sq_size = size;
 	q->sq_live = true;
 	f->doorbells[2 * qid] = 0;

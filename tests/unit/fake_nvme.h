@@ -24,6 +24,13 @@ struct fake_queue {
 	uint16_t phase;
 };
 
+struct fake_bar { /* of the controller's own memory; size 0: there is none */
+	uint64_t size, bus;
+	char *mem;
+	int rc; /* of mapping it */
+	unsigned maps, unmaps;
+};
+
 struct fake_nvme {
 	struct plx_pcie_dev dev;
 	bool open;
@@ -31,6 +38,9 @@ struct fake_nvme {
 	uint64_t cap, asq, acq;
 	uint32_t vs, cc, csts, aqa, bpinfo, bprsel;
 	uint64_t bpmbl;
+	uint32_t cmbloc, cmbsz, cmbsts, pmrcap, pmrctl, pmrsts, pmrmscl, pmrmscu;
+	uint64_t cmbmsc;
+	struct fake_bar bar[6];
 	/* what a write to BPRSEL does: fills memory, sets BPINFO */
 	void (*boot_hook)(struct fake_nvme *f);
 	volatile uint32_t doorbells[2 * FAKE_QUEUES];
@@ -42,6 +52,8 @@ struct fake_nvme {
 	bool gone; /* registers read as all ones, nothing completes */
 	bool stuck_ready; /* RDY stays as it is */
 	bool cfs_on_enable;
+	bool cmb_shown; /* CMBLOC and CMBSZ are, whatever CMBMSC says */
+	bool pmr_stuck; /* PMRSTS.NRDY stays as it is */
 	bool hold_io; /* I/O commands wait for fake_complete() */
 	bool ignore_abort; /* answers, but the command stays where it is */
 	/* an admin opcode, with its CNS or feature << 8, that gets no answer; -1: none */

@@ -181,6 +181,25 @@ Test(perf_options, protection_settings_become_command_bits)
 	cr_assert(eq(u32, cfg.prinfo, PLX_NVME_RW_PRCHK_REF));
 }
 
+Test(perf_options, controller_memory_holds_queues_or_data_or_both)
+{
+	static const struct {
+		const char *what;
+		unsigned bits;
+	} cases[] = { { "sqs", PERF_CMB_SQS },
+		      { "data", PERF_CMB_DATA },
+		      { "sqs,data", PERF_CMB_SQS | PERF_CMB_DATA },
+		      { "data,sqs", PERF_CMB_SQS | PERF_CMB_DATA } };
+	char args[80];
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		snprintf(args, sizeof(args), "-r trtype:PCIe+traddr:04:00.0 --use-cmb %s",
+			 cases[i].what);
+		parses(args);
+		cr_assert(eq(u32, cfg.use_cmb, cases[i].bits), "%s", cases[i].what);
+	}
+}
+
 Test(perf_options, memory_grows_with_the_buffers)
 {
 	parses("-q 128 -o 1M -P 2 -c 0,1");
@@ -291,6 +310,10 @@ Test(perf_options, values_that_make_no_sense_are_refused_by_name)
 		{ "--timeout 60d", "'60d'" },
 		{ "--timeout 1 --timeout-action explode", "'explode'" },
 		{ "--seed dice", "'dice'" },
+		{ "--use-cmb cqs", "'cqs'" },
+		{ "--use-cmb sqs,", "'sqs,'" },
+		{ "--use-cmb ,data", "',data'" },
+		{ "--use-cmb sq", "'sq'" },
 	};
 
 	for (size_t i = 0; i < COUNT(bad); i++)
@@ -314,6 +337,7 @@ Test(perf_options, contradictions_are_refused_with_a_remedy)
 		{ "--verify -w randread -r trtype:PCIe+traddr:04:00.0", "overwrite" },
 		{ "--timeout-action abort", "--timeout" },
 		{ "--calibrate -r trtype:PCIe+traddr:04:00.0", "leave out" },
+		{ "--use-cmb sqs", "-r" },
 		{ "--json x --hist x", "'x'" },
 		{ "--json - --hist -", "'-'" },
 	};

@@ -5,61 +5,16 @@
  * commands TRADDR PART: carries out one part on the controller, says on standard error what went
  * wrong, and ends with 0 or 1. test_commands.py has the controllers.
  */
-#include <errno.h>
-#include <pollux/env.h>
-#include <pollux/nvme.h>
+#include "one_io.h"
 #include <pollux/nvme_admin.h>
 #include <pollux/nvme_fdp.h>
 #include <pollux/nvme_feature.h>
 #include <pollux/nvme_log.h>
 #include <pollux/nvme_zns.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-static struct plx_nvme_ctrlr *c;
-static struct plx_nvme_qpair *qp;
 static char *buf, *md;
 
 #define BUF_BYTES (64u << 10)
-
-#define check(cond, ...)                                                                           \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "line %d: %s: ", __LINE__, #cond);                         \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
-
-/* ---- one I/O command at a time ---- */
-
-static struct plx_nvme_cpl last;
-static bool finished;
-
-static void done(void *arg, const struct plx_nvme_cpl *cpl)
-{
-	last = *cpl;
-	finished = true;
-}
-
-/* Return: the status */
-static int io(int rc)
-{
-	check(!rc, "%s", strerror(-rc));
-	for (finished = false; !finished;) {
-		check(plx_nvme_qpair_poll(qp, 0) >= 0, "the controller is gone");
-		plx_nvme_ctrlr_poll(c);
-	}
-	return PLX_NVME_ST_CODE(plx_nvme_status(&last));
-}
-
-static void fill(char *to, uint32_t bytes, unsigned seed)
-{
-	for (uint32_t i = 0; i < bytes; i++)
-		to[i] = (char)(i * 31 + i / 251 + seed);
-}
 
 /* ---- formats ---- */
 
@@ -370,19 +325,10 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	struct plx_nvme_trid trid = { .trtype = PLX_NVME_TR_PCIE };
-	struct plx_env_opts env;
 	unsigned part;
 
-	plx_env_opts_init(&env);
-	env.mem_mb = 64;
 	check(argc == 3, "commands TRADDR PART");
-	check(!plx_env_init(&env), "no environment");
-	snprintf(trid.traddr, sizeof(trid.traddr), "%s", argv[1]);
-	c = plx_nvme_connect(&trid, NULL);
-	check(c, "connect: %s", strerror(errno));
-	qp = plx_nvme_qpair_create(c, NULL);
-	check(qp, "queue pair: %s", strerror(errno));
+	attach(argv[1], NULL);
 	buf = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);
 	md = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);
 	check(buf && md, "no memory");
@@ -393,8 +339,6 @@ int main(int argc, char **argv)
 	parts[part].run();
 	plx_dma_free(md);
 	plx_dma_free(buf);
-	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
-	plx_env_fini();
+	detach();
 	return 0;
 }
