@@ -189,6 +189,8 @@ static enum nvme_step step_disable(struct plx_nvme_ctrlr *c, bool entering)
 static enum nvme_step step_cmb(struct plx_nvme_ctrlr *c, bool entering)
 {
 	if (!resetting(c)) {
+		/* once more after a reset of the function: there are no queues yet */
+		cmb_fini(c);
 		cmb_find(c);
 		/* it may be enabled later, when there are queues */
 		if (c->iova && NVME_CAP_PMRS(c->cap))

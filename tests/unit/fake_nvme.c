@@ -282,6 +282,9 @@ static const struct plx_pcie_backend flr_backend = {
 	.cfg_read = fake_cfg_read,
 	.irq_enable = fake_irq_enable,
 	.reset = fake_reset,
+	.bar_size = fake_bar_size,
+	.bar_map = fake_bar_map,
+	.bar_unmap = fake_bar_unmap,
 };
 
 void fake_can_flr(struct fake_nvme *f)

@@ -365,6 +365,23 @@ Test(cmb, that_is_another_after_a_reset_fails_the_controller, .init = with_cmb, 
 	plx_nvme_disconnect(c);
 }
 
+Test(cmb, is_found_once_more_after_a_reset_of_the_function, .init = with_cmb, .fini = without)
+{
+	struct plx_nvme_ctrlr *c;
+	struct plx_nvme_qpair *qp;
+
+	fake_can_flr(&fake);
+	fake.cfs_on_enable = true;
+	c = connect_fake();
+	cr_assert_eq(fake.flrs, 1);
+	cr_assert_eq(fake.cmbmsc, (uint64_t)cmb() | 3);
+	qp = make_qpair(c, 16);
+	cr_assert(in_cmb(fake.q[1].sq));
+	queues_work(c, qp);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
 /* A reset loses what is in the buffer: what was to be written from there is not any more */
 Test(cmb, writes_from_it_are_not_sent_again, .init = with_cmb, .fini = without)
 {
