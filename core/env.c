@@ -35,7 +35,7 @@ enum env_state { ENV_NEVER, ENV_UP, ENV_OVER };
 
 static struct {
 	enum env_state state;
-	bool hugepages;
+	bool hugepages, no_huge;
 	uint64_t tsc_hz;
 	struct plx_tsc_scale scale;
 	char program[64];
@@ -367,6 +367,7 @@ int plx_env_init(const struct plx_env_opts *opts)
 	}
 	log_started();
 	env.hugepages = plan.page_kb != 0;
+	env.no_huge = opts->no_huge;
 	rc = mem_init();
 	if (rc) {
 		mem_fini();
@@ -398,4 +399,9 @@ const char *plx_env_describe(void)
 bool plx_env_has_hugepages(void)
 {
 	return env.hugepages;
+}
+
+bool plx_env_may_use_hugepages(void)
+{
+	return !env.no_huge;
 }

@@ -59,8 +59,10 @@ static bool storage_map(struct populate_range *r, int numa)
 {
 	size_t len = r->len;
 	const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-	char *p = mmap(NULL, len, prot, flags | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
+	char *p = MAP_FAILED;
 
+	if (plx_env_may_use_hugepages())
+		p = mmap(NULL, len, prot, flags | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
 	r->hugetlb = p != MAP_FAILED;
 	if (!r->hugetlb) {
 		char *raw = mmap(NULL, len + HUGE_SIZE, prot, flags, -1, 0);

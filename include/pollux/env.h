@@ -70,6 +70,8 @@ void plx_env_fini(void);
  *  plx_env_fini(). */
 const char *plx_env_describe(void);
 bool plx_env_has_hugepages(void);
+/** plx_env_may_use_hugepages - @no_huge was not set: modules with memory of their own go by it */
+bool plx_env_may_use_hugepages(void);
 
 /* ---- DMA memory ---- */
 

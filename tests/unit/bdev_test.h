@@ -16,18 +16,24 @@
 
 static struct plx_thread *thread;
 
-static inline void setup(void)
+static inline void setup_pages(bool no_huge)
 {
 	struct plx_env_opts opts;
 
 	plx_env_opts_init(&opts);
 	opts.name = "test";
 	opts.mem_mb = 32;
+	opts.no_huge = no_huge;
 	opts.log_level = PLX_LOG_ERR;
 	cr_assert_eq(plx_env_init(&opts), 0);
 	thread = plx_thread_create("test");
 	cr_assert_not_null(thread);
 	plx_thread_enter(thread);
+}
+
+static inline void setup(void)
+{
+	setup_pages(false);
 }
 
 static inline double now_s(void)

@@ -63,7 +63,13 @@ FILE *fopen(const char *path, const char *mode)
 	return fmemopen(line, strlen(line), "r");
 }
 
-TestSuite(bdev_populate, .init = setup, .timeout = 60);
+/* Hugepages are reserved before: nothing is left that could be promised twice, or run short */
+static void setup_ordinary_pages(void)
+{
+	setup_pages(true);
+}
+
+TestSuite(bdev_populate, .init = setup_ordinary_pages, .timeout = 60);
 
 static struct plx_bdev_geometry geometry(uint64_t blocks, uint32_t md)
 {
