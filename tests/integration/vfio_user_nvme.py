@@ -95,12 +95,13 @@ class Controller:
         if self.bad in ("io-all-ones", "io-gone"):
             self.vanished = True
         if self.bad == "io-truncates":
+            # what it was given until then it completes: the next doorbell finds out
+            words, self.words = self.words, memoryview(bytearray(self.words)).cast("I")
             os.ftruncate(self.server.fd, wire.DOORBELLS)
-            self.words.release()
-            self.words = memoryview(bytearray(self.server.bar_size)).cast("I")
+            words.release()
         if self.bad == "io-disabled":
             self.set32(wire.CC, self.cc & ~1)
-        self.hung = self.bad != "io-disabled"
+        self.hung = self.bad not in ("io-disabled", "io-truncates")
 
     def stop(self):
         self.enabled, self.sqs, self.cqs, self.aers, self.late = False, {}, {}, [], []
