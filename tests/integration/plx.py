@@ -184,14 +184,17 @@ class Running:
             check(time.monotonic() < deadline, f"it has not said {pattern!r} within {timeout} s", self.result(True))
             time.sleep(0.02)
 
+    def busy(self):
+        """seconds of processor time that it has used"""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def wait_busy(self, seconds=1, timeout=60):
         """waits until it has used that much processor time, for a program that says nothing while it works"""
         deadline = time.monotonic() + timeout * PATIENCE
-        stat, tick = pathlib.Path(f"/proc/{self.process.pid}/stat"), os.sysconf("SC_CLK_TCK")
         while True:
             check(self.process.poll() is None, "it ended before it did much", self.result())
-            fields = stat.read_text().rpartition(")")[2].split()
-            if (int(fields[11]) + int(fields[12])) / tick >= seconds * PATIENCE:
+            if self.busy() >= seconds * PATIENCE:
                 return
             check(time.monotonic() < deadline, f"it has not used {seconds} s of processor time", self.result(True))
             time.sleep(0.02)

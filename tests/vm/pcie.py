@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """For guest tests of the PCIe transport, in the guest: emulated NVMe controllers and who drives them."""
 import contextlib
+import mmap
 import os
 import pathlib
+import signal
 
 import vm
 import plx
@@ -115,6 +117,63 @@ def waits(bdf, most):
     share = (spent(24) - spent(4)) / 20
     print(f"# {100 * share:.1f} % of a processor")
     plx.check(share < most, f"{100 * share:.1f} % of a processor while it waits")
+
+
+CC, CSTS, AQA, ASQ = 0x14, 0x1c, 0x24, 0x28
+COMMAND = 4  # in configuration space
+
+
+class Meddler:
+    """another program that reaches the same function by sysfs, while ours stands still: for `with`"""
+
+    def __init__(self, running, bdf):
+        self.running, self.device = running, BUS / "devices" / bdf
+
+    def __enter__(self):
+        self.running.signal(signal.SIGSTOP)
+        with open(self.device / "resource0", "r+b", buffering=0) as file:
+            self.memory = mmap.mmap(file.fileno(), 4096)
+        self.words = memoryview(self.memory).cast("I")
+        return self
+
+    def __exit__(self, *error):
+        self.words.release()
+        self.memory.close()
+        self.running.signal(signal.SIGCONT)
+
+    def disable(self):
+        self.words[CC // 4] &= ~1
+
+    def enable_with_bad_queues(self):
+        """which is answered with CSTS.CFS"""
+        cc = self.words[CC // 4] | 1
+        self.disable()
+        self.words[ASQ // 4] = 0x123
+        self.words[CC // 4] = cc
+        plx.check(self.words[CSTS // 4] & 2, f"CSTS is {self.words[CSTS // 4]:#x}")
+
+    def hide(self):
+        """memory is not decoded any more: here registers read as 0, on a real bus as all ones"""
+        with open(self.device / "config", "r+b", buffering=0) as config:
+            config.seek(COMMAND)
+            config.write((0).to_bytes(2, "little"))
+        plx.check(self.words[CSTS // 4] in (0, 0xffffffff), f"CSTS is {self.words[CSTS // 4]:#x}")
+
+
+def loaded(bdf, *arguments):
+    """plx-perf under way, until it is interrupted; I/O that fails does not end it"""
+    return plx.start("plx-perf", "-r", trid(bdf), "-q", "8", "-w", "randread", "-t", "600", "-Q", "1000000",
+                     "--interval", "200ms", "--json", "-", *arguments)
+
+
+def goes_on(running, busy):
+    """`busy` seconds of processor time later it is interrupted, and has done I/O until then"""
+    running.wait_busy((running.busy() + busy) / plx.PATIENCE)
+    running.signal(signal.SIGINT)
+    r = running.wait()
+    plx.equal(r.code, 1, "exit code", r)  # I/O has failed
+    plx.check(sum(i["ios"] for i in r.json()["intervals"][-3:]), "no I/O at the end", r)
+    return r
 
 
 # a controller of 10 I/Os a second behind all others, for waits()
