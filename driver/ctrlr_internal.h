@@ -190,7 +190,7 @@ struct plx_nvme_ctrlr {
 	uint32_t ns_at; /* index into @ns_list */
 	uint32_t ns_last; /* highest identifier the scan has seen */
 	uint32_t ns_looked; /* identifiers the scan has asked about */
-	uint32_t ns_scanned; /* the last scan that has come to its end */
+	_Atomic uint32_t ns_scanned; /* the last scan that has come to its end */
 	bool ns_rescan; /* one more scan, once ready */
 	bool reidentify; /* the scan begins with Identify Controller */
 	uint32_t ns_list[1024];
@@ -372,6 +372,10 @@ void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_ns_foun
 /** ns_hold - no I/O on @nsid (all of them: NVME_NSID_ALL), whatever a scan finds, until it is let
  *  go and found again. Takes the lock */
 void ns_hold(struct plx_nvme_ctrlr *c, uint32_t nsid, bool on);
+/** ns_resubmit_status - not under lock. Whether a command that was submitted after scan @scan may
+ *  be so again. Return: 0; the status that it fails with */
+uint16_t ns_resubmit_status(struct plx_nvme_ctrlr *c, uint32_t scan,
+			    const struct plx_nvme_cmd *cmd);
 /** ns_scan_end - what was not found is not active any more */
 void ns_scan_end(struct plx_nvme_ctrlr *c);
 void ns_free_all(struct plx_nvme_ctrlr *c);

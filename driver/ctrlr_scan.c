@@ -45,7 +45,15 @@ enum nvme_step step_ns_changed(struct plx_nvme_ctrlr *c, bool entering)
 static enum nvme_step ns_scan_done(struct plx_nvme_ctrlr *c)
 {
 	ns_scan_end(c);
-	return ctrlr_state(c) == PLX_NVME_CTRLR_READY ? NVME_STEP_READY : NVME_STEP_AER_CONFIG;
+	switch (ctrlr_state(c)) {
+	case PLX_NVME_CTRLR_READY:
+		return NVME_STEP_READY;
+	case PLX_NVME_CTRLR_RESETTING:
+		/* queue pairs may go on after that: what they kept is judged by what was found */
+		return NVME_STEP_CREATE_QUEUES;
+	default:
+		return NVME_STEP_AER_CONFIG;
+	}
 }
 
 /* Before version 1.1 there is no list: every identifier up to NN may be active */

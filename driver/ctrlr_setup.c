@@ -160,7 +160,7 @@ enum nvme_step step_num_queues(struct plx_nvme_ctrlr *c, bool entering)
 static enum nvme_step after_dbbuf(struct plx_nvme_ctrlr *c)
 {
 	if (resetting(c))
-		return NVME_STEP_CREATE_QUEUES;
+		return NVME_STEP_NS_CHANGED;
 	ns_scan_begin(c);
 	return NVME_STEP_NS_LIST;
 }

@@ -6,7 +6,8 @@
  *           NUM_QUEUES, DBBUF, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS, NS_ID_ZNS,
  *           AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
  * Reset:    QUIESCE, DISABLE, CMB, OWNERS, ENABLE, ID_CTRL, ID_CTRL_NVM, HOST_BEHAVIOR, HMB,
- *           NUM_QUEUES, DBBUF, CREATE_QUEUES, AER_CONFIG, ARBITRATION, KEEP_ALIVE, READY
+ *           NUM_QUEUES, DBBUF, NS_CHANGED to NS_ID_ZNS as in a rescan, CREATE_QUEUES, AER_CONFIG,
+ *           ARBITRATION, KEEP_ALIVE, READY
  * Stuck:    FUNCTION_RESET, then as from CAP or DISABLE on
  * Rescan:   ID_AGAIN, NS_CHANGED, NS_LIST, NS_ID, NS_DESC, NS_ID_NVM, ID_CTRL_ZNS,
  *           NS_ID_ZNS, READY
@@ -402,6 +403,8 @@ static enum nvme_step step_keep_alive(struct plx_nvme_ctrlr *c, bool entering)
 
 static enum nvme_step step_ready(struct plx_nvme_ctrlr *c, bool entering)
 {
+	if (entering)
+		atomic_store_explicit(&c->ns_scanned, c->ns_scan, memory_order_relaxed);
 	if (entering && ctrlr_state(c) != PLX_NVME_CTRLR_READY) {
 		bool was_reset = resetting(c);
 
@@ -411,13 +414,9 @@ static enum nvme_step step_ready(struct plx_nvme_ctrlr *c, bool entering)
 			c->aer[i].refused = false;
 		atomic_store_explicit(&c->paused, false, memory_order_relaxed);
 		atomic_store_explicit(&c->state, PLX_NVME_CTRLR_READY, memory_order_release);
-		if (was_reset) {
-			c->ns_rescan = true; /* namespaces may have come and gone meanwhile */
+		if (was_reset)
 			nvme_log(NOTICE, "controller '%s': ready again", c->name);
-		}
 	}
-	if (entering)
-		c->ns_scanned = c->ns_scan;
 	if (c->ns_rescan)
 		return c->reidentify ? NVME_STEP_ID_AGAIN : NVME_STEP_NS_CHANGED;
 	return NVME_STEP_READY;

@@ -231,6 +231,19 @@ void ns_scan_begin(struct plx_nvme_ctrlr *c)
 	memset(c->ns_list, 0, sizeof(c->ns_list));
 }
 
+/* Whether @ns, with what is found now, is not what has been there under its identifier before */
+static bool ns_replaces(const struct plx_nvme_ctrlr *c, const struct plx_nvme_ns *ns,
+			const struct nvme_id_ns *id)
+{
+	if (ns->active)
+		return memcmp(ns->id.nguid, id->nguid, sizeof(id->nguid)) ||
+		       memcmp(ns->id.eui64, id->eui64, sizeof(id->eui64));
+	for (uint32_t i = 0; i < c->ns_count; i++)
+		if (c->ns[i]->nsid == ns->nsid && c->ns[i]->seen)
+			return true;
+	return false;
+}
+
 void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_ns_found *found)
 {
 	struct plx_nvme_ns fresh = { .nsid = nsid, .ctrlr = c, .id = found->id };
@@ -244,6 +257,8 @@ void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_ns_foun
 		ns = ns_make(c, &fresh);
 	if (!ns || ns_is_held(c, nsid))
 		return;
+	if (ns_replaces(c, ns, &found->id))
+		ns_set(ns->since, c->ns_scan);
 	ns_leave_format(c, ns);
 	ns_publish(ns, &fresh);
 	if (memcmp(&ns->zns, &fresh.zns, sizeof(ns->zns)))
@@ -251,6 +266,30 @@ void ns_found(struct plx_nvme_ctrlr *c, uint32_t nsid, const struct nvme_ns_foun
 	memcpy(&ns->id, &found->id, sizeof(ns->id));
 	ns->seen = c->ns_scan;
 	__atomic_store_n(&ns->active, 1, __ATOMIC_RELEASE);
+}
+
+/* What reads and writes blocks of a range (NVM Command Set 1.0c §3.2) */
+static bool has_range(uint8_t opc)
+{
+	return opc == nvme_cmd_read || opc == nvme_cmd_write || opc == nvme_cmd_compare ||
+	       opc == nvme_cmd_verify || opc == nvme_cmd_write_zeroes ||
+	       opc == nvme_cmd_write_uncor;
+}
+
+uint16_t ns_resubmit_status(struct plx_nvme_ctrlr *c, uint32_t scan, const struct plx_nvme_cmd *cmd)
+{
+	uint64_t last = cmd->cdw12 & 0xffff, blocks;
+	struct plx_nvme_ns *ns;
+
+	if (!cmd->nsid || cmd->nsid == NVME_NSID_ALL)
+		return 0;
+	ns = plx_nvme_ctrlr_ns(c, cmd->nsid);
+	if (!ns || (int32_t)(__atomic_load_n(&ns->since, __ATOMIC_RELAXED) - scan) > 0)
+		return NVME_SC_INVALID_NS | PLX_NVME_DNR;
+	blocks = __atomic_load_n(&ns->blocks, __ATOMIC_RELAXED);
+	if (has_range(cmd->opc) && (last >= blocks || cmd->slba >= blocks - last))
+		return NVME_SC_LBA_RANGE | PLX_NVME_DNR;
+	return 0;
 }
 
 void ns_scan_end(struct plx_nvme_ctrlr *c)

@@ -128,6 +128,8 @@ struct plx_nvme_qpair {
 	volatile uint32_t *db_register[2];
 	volatile uint32_t *db_event[2];
 	int irq_fd; /* -1: no interrupts */
+	/* the last scan that had ended before anything outstanding was submitted */
+	uint32_t ns_scan;
 	uint16_t irq_vector;
 
 	/* shared with the controller's thread, which writes @want ... */
@@ -174,6 +176,8 @@ struct plx_nvme_ns {
 	uint8_t csi; /* command set, NVME_CSI_* */
 	uint8_t held; /* ns.c: not to become active */
 	uint32_t seen; /* ns.c: the scan that last found it */
+	/* ns.c: the scan that found it in the place of something else with this identifier */
+	uint32_t since;
 	struct plx_nvme_ctrlr *ctrlr;
 	struct plx_nvme_zns zns; /* zone_blocks 0: not zoned */
 	struct nvme_id_ns id; /* cold */

@@ -137,6 +137,7 @@ int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid
 	if (!qid || c->opts.timeout_action != PLX_NVME_TIMEOUT_NONE)
 		qp->epoch_len = timeout_ms * c->tsc_ms / NVME_EPOCHS;
 	qp->epoch_tsc = plx_tsc();
+	qp->ns_scan = atomic_load_explicit(&c->ns_scanned, memory_order_relaxed);
 	atomic_init(&qp->rsp.abort_cid, NVME_NO_CID);
 
 	rc = qpair_map_doorbells(qp);
@@ -243,8 +244,40 @@ static void qpair_resubmit(struct plx_nvme_qpair *qp, struct nvme_slot *slot)
 	qpair_put(qp, slot, w);
 }
 
-static void qpair_go_live(struct plx_nvme_qpair *qp)
+/* What was kept over a reset, but its namespace is gone, has another format, or ends before it.
+ * Return: how many */
+static int qpair_drop_stale(struct plx_nvme_qpair *qp)
 {
+	struct plx_nvme_ctrlr *c = qp->ctrlr;
+	uint32_t scan = atomic_load_explicit(&c->ns_scanned, memory_order_relaxed);
+	int n = 0;
+
+	for (uint32_t cid = 0; cid < qp->depth; cid++) {
+		struct nvme_slot *slot = &qp->slots[cid];
+		uint16_t status = slot->cb ? ns_resubmit_status(c, qp->ns_scan, &slot->cmd) : 0;
+
+		if (!status)
+			continue;
+		qpair_complete_slot(qp, (uint16_t)cid, status, 0);
+		n++;
+	}
+	qp->ns_scan = scan;
+	if (!n)
+		return 0;
+	nvme_log(WARN,
+		 "controller '%s': queue pair %u: %d commands are not submitted again: their "
+		 "namespace is gone, another one, or smaller",
+		 c->name, qp->qid, n);
+	atomic_fetch_add_explicit(&c->stats.failed_ios, (uint64_t)n, memory_order_relaxed);
+	return n;
+}
+
+/* Return: completions called back */
+static int qpair_go_live(struct plx_nvme_qpair *qp)
+{
+	/* callbacks that submit get -EAGAIN: what they added would be taken for kept */
+	int n = qp->qid ? qpair_drop_stale(qp) : 0;
+
 	if (qp->state != NVME_QP_LIVE) {
 		qp->nfree = qp->nfree_saved;
 		qp->nfree_saved = 0;
@@ -255,6 +288,7 @@ static void qpair_go_live(struct plx_nvme_qpair *qp)
 	for (uint32_t cid = 0; cid < qp->depth; cid++)
 		if (qp->slots[cid].cb)
 			qpair_resubmit(qp, &qp->slots[cid]);
+	return n;
 }
 
 int qpair_attention(struct plx_nvme_qpair *qp)
@@ -265,7 +299,7 @@ int qpair_attention(struct plx_nvme_qpair *qp)
 	qp->want_seen = (uint16_t)want;
 	switch (want) {
 	case NVME_QP_LIVE:
-		qpair_go_live(qp);
+		n = qpair_go_live(qp);
 		break;
 	case NVME_QP_QUIESCED:
 		qpair_leave_live(qp, NVME_QP_QUIESCED);

@@ -73,7 +73,11 @@ enum plx_nvme_timeout_action {
 };
 enum plx_nvme_reset_policy {
 	PLX_NVME_RESET_FAIL_IO, /* outstanding I/O completes with ABORTED - SQ DELETION */
-	/* outstanding I/O is submitted again, a command at most @retry_count times */
+	/*
+	 * outstanding I/O is submitted again, a command at most @retry_count times, once the
+	 * namespaces have been looked at: with INVALID NAMESPACE OR FORMAT fails what was for one
+	 * that is gone, or another by now, with LBA OUT OF RANGE what is behind its new end
+	 */
 	PLX_NVME_RESET_RESUBMIT_IO,
 };
 

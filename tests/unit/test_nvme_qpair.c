@@ -4,6 +4,7 @@
  * I/O in flight, retries
  */
 #include "nvme_fixture.h"
+#include <pollux/nvme_admin.h>
 
 TestSuite(nvme_qpair, .init = setup, .fini = teardown, .timeout = 60);
 
@@ -433,6 +434,148 @@ Test(nvme_qpair, reset_resubmits_outstanding_io_when_asked_to)
 	cr_assert_eq(r.status, 0);
 	plx_nvme_qpair_get_stats(qp, &s);
 	cr_assert_eq(s.retries, 7);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
+static unsigned ios_at_scan;
+
+static uint16_t note_scan(struct fake_nvme *f, const struct plx_nvme_cmd *cmd, uint32_t *dw)
+{
+	if (cmd->opc == nvme_admin_identify &&
+	    (cmd->cdw10 & 0xff) == NVME_IDENTIFY_CNS_NS_ACTIVE_LIST)
+		ios_at_scan = f->ios;
+	return FAKE_NOT_MINE;
+}
+
+Test(nvme_qpair, resubmission_waits_until_the_namespaces_have_been_looked_at)
+{
+	struct result r = { 0 };
+
+	opts.reset_policy = PLX_NVME_RESET_RESUBMIT_IO;
+
+	struct plx_nvme_ctrlr *c = connect_fake();
+	struct plx_nvme_qpair *qp = make_qpair(c, 8);
+
+	fake.hold_io = true;
+	submit(c, qp, 1, &r);
+	UNTIL(c, qp, fake.n_held == 1);
+	fake.admin_hook = note_scan;
+	plx_nvme_ctrlr_reset(c);
+	UNTIL(c, qp, fake.enables == 2 && fake.n_held == 1);
+	cr_assert_eq(ios_at_scan, 1, "the one before the reset");
+	fake_complete(&fake, 0, 0);
+	UNTIL(c, qp, r.calls == 1);
+	cr_assert_eq(r.status, 0);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
+static void goes(void)
+{
+	fake.ns[1].nsze = 0;
+}
+
+static void gets_larger_blocks(void)
+{
+	fake.ns[1].lbaf[0].ds = 12;
+}
+
+static void is_another(void)
+{
+	fake.ns[1].nguid[3] = 7;
+}
+
+static void shrinks(void)
+{
+	fake.ns[1].nsze = 101;
+}
+
+static void shrinks_to_less(void)
+{
+	fake.ns[1].nsze = 2;
+}
+
+static void grows(void)
+{
+	fake.ns[1].nsze = 2000;
+}
+
+Test(nvme_qpair, what_was_for_a_namespace_that_has_changed_fails_after_a_reset)
+{
+	static const struct {
+		void (*change)(void);
+		uint16_t status; /* of four blocks at 98; 0: submitted again */
+	} cases[] = {
+		{ goes, NVME_SC_INVALID_NS | PLX_NVME_DNR },
+		{ gets_larger_blocks, NVME_SC_INVALID_NS | PLX_NVME_DNR },
+		{ is_another, NVME_SC_INVALID_NS | PLX_NVME_DNR },
+		{ shrinks, NVME_SC_LBA_RANGE | PLX_NVME_DNR },
+		{ shrinks_to_less, NVME_SC_LBA_RANGE | PLX_NVME_DNR },
+		{ grows, 0 },
+	};
+
+	opts.reset_policy = PLX_NVME_RESET_RESUBMIT_IO;
+	for (unsigned i = 0; i < PLX_ARRAY_SIZE(cases); i++) {
+		struct result first = { 0 }, second = { 0 };
+		struct plx_nvme_ctrlr *c;
+		struct plx_nvme_qpair *qp;
+		unsigned ios;
+
+		fake_init(&fake);
+		fake.ns[2] = fake.ns[1];
+		c = connect_fake();
+		qp = make_qpair(c, 8);
+		fake.hold_io = true;
+		submit(c, qp, 0, &second); /* makes the buffer; block 0 is always there */
+		fake_turn(&fake);
+		cr_assert_eq(plx_nvme_read(plx_nvme_ctrlr_ns(c, 1), qp, buf, 98, 4, io_done,
+					   &first),
+			     0);
+		cr_assert_eq(plx_nvme_read(plx_nvme_ctrlr_ns(c, 2), qp, buf, 98, 4, io_done,
+					   &second),
+			     0);
+		UNTIL(c, qp, fake.n_held == 3);
+		fake_complete(&fake, 0, 0);
+		UNTIL(c, qp, second.calls == 1);
+		ios = fake.ios;
+		cases[i].change();
+		plx_nvme_ctrlr_reset(c);
+		UNTIL(c, qp, fake.enables == 2 && fake.ios == ios + 1 + !cases[i].status);
+		cr_expect_eq(first.calls, cases[i].status != 0, "case %u", i);
+		cr_expect_eq(first.status, cases[i].status, "case %u: %x", i, first.status);
+		while (fake.n_held)
+			fake_complete(&fake, 0, 0);
+		UNTIL(c, qp, first.calls == 1 && second.calls == 2);
+		cr_expect_eq(second.status, 0);
+		plx_nvme_qpair_destroy(qp);
+		plx_nvme_disconnect(c);
+	}
+}
+
+Test(nvme_qpair, commands_for_a_namespaces_new_format_survive_a_reset)
+{
+	struct result r = { 0 };
+
+	opts.reset_policy = PLX_NVME_RESET_RESUBMIT_IO;
+
+	struct plx_nvme_ctrlr *c = connect_fake();
+	struct plx_nvme_qpair *qp = make_qpair(c, 8);
+
+	gets_larger_blocks();
+	plx_nvme_ctrlr_rescan(c);
+	plx_nvme_ctrlr_reset(c); /* from here on no command of the old format can be outstanding */
+	UNTIL(c, qp, ready(c) && qp->state == NVME_QP_LIVE);
+	cr_assert_eq(plx_nvme_ns_block_size(plx_nvme_ctrlr_ns(c, 1)), 4096);
+	fake.hold_io = true;
+	submit(c, qp, 1, &r);
+	UNTIL(c, qp, fake.n_held == 1);
+	plx_nvme_ctrlr_reset(c);
+	UNTIL(c, qp, fake.enables == 3 && fake.n_held == 1);
+	cr_assert_eq(r.calls, 0);
+	fake_complete(&fake, 0, 0);
+	UNTIL(c, qp, r.calls == 1);
+	cr_assert_eq(r.status, 0);
 	plx_nvme_qpair_destroy(qp);
 	plx_nvme_disconnect(c);
 }
