@@ -14,10 +14,26 @@
 /* longest data block descriptor that ends on a dword, as SGLS 10b demands */
 #define SGL_MAX_LEN 0xfffffffcu
 
+/* no address of a piece, as it would end behind the last */
+#define BIT_BUCKET UINT64_MAX
+
 struct piece {
 	uint64_t addr;
 	uint64_t len;
 };
+
+/* What has no address: it is to be dropped, if the command may do that. @out: at BIT_BUCKET, which
+ * PRPs refuse as they do all that is no multiple of four */
+static plx_noinline int piece_odd(struct dptr_pos *pos, uint64_t left, struct piece *out)
+{
+	size_t n = pos->iov->iov_len - pos->off;
+
+	if (pos->iov->iov_base != PLX_NVME_BIT_BUCKET || !pos->buckets)
+		return -EFAULT;
+	*out = (struct piece){ .addr = BIT_BUCKET, .len = n < left ? n : left };
+	pos->off += out->len;
+	return 0;
+}
 
 /* The next run at @pos, of at most @left bytes; moves @pos behind it. */
 static inline int piece_next(struct dptr_pos *pos, uint64_t left, dptr_iova iova, struct piece *out)
@@ -41,9 +57,9 @@ static inline int piece_next(struct dptr_pos *pos, uint64_t left, dptr_iova iova
 	if (iova) {
 		out->addr = iova->look(iova, va, &n);
 		if (plx_unlikely(out->addr == PLX_IOVA_BAD || !n))
-			return -EFAULT;
-	} else if (plx_unlikely(!pos->iov->iov_base || out->addr + (n - 1) < out->addr)) {
-		return -EFAULT;
+			return piece_odd(pos, left, out);
+	} else if (plx_unlikely(!pos->iov->iov_base || (int64_t)out->addr < 0)) {
+		return piece_odd(pos, left, out);
 	}
 	out->len = n;
 	pos->off += n;
@@ -196,9 +212,20 @@ static inline bool sgl_joins(uint64_t end, uint64_t len, const struct piece *p)
 	return p->addr == end && len + p->len <= SGL_MAX_LEN;
 }
 
+/* A run as a descriptor; what is to be dropped has no address (§4.1.2.2) */
 static inline struct plx_nvme_sgl_desc sgl_desc(uint64_t addr, uint32_t len, uint8_t type)
 {
+	if (plx_unlikely(addr == BIT_BUCKET)) {
+		addr = 0;
+		type = PLX_NVME_SGL_BIT_BUCKET;
+	}
 	return (struct plx_nvme_sgl_desc){ .addr = addr, .len = len, .id = (uint8_t)(type << 4) };
+}
+
+/* Descriptors begin and end on dwords */
+static inline bool sgl_aligned(const struct piece *p)
+{
+	return plx_likely(!((p->addr | p->len) & 3)) || (p->addr == BIT_BUCKET && !(p->len & 3));
 }
 
 /* Descriptors @bytes of list hold: of one page, that they are contiguous for the device. */
@@ -219,7 +246,7 @@ int dptr_sgl(struct plx_nvme_sgl_desc *sgl1, struct dptr_pos pos, uint64_t len,
 
 		if (plx_unlikely(rc))
 			return rc;
-		if (plx_unlikely((p.addr | p.len) & 3))
+		if (plx_unlikely(!sgl_aligned(&p)))
 			return -EINVAL;
 		len -= p.len;
 		if (cur.len && sgl_joins(cur.addr + cur.len, cur.len, &p)) {
@@ -251,7 +278,7 @@ uint64_t dptr_sgl_reach(struct dptr_pos pos, uint64_t len, uint32_t list_bytes, 
 	struct piece p;
 
 	while (done < len && !piece_next(&pos, sgl_left(len - done), iova, &p)) {
-		if ((p.addr | p.len) & 3)
+		if (!sgl_aligned(&p))
 			break;
 		if (run && sgl_joins(end, run, &p)) {
 			run += p.len;
@@ -280,6 +307,8 @@ uint8_t dptr_sgl_modes(uint32_t sgls, bool use_sgl)
 		modes |= NVME_SGL_ALWAYS;
 	if (sgls & NVME_CTRL_SGLS_MPTR_SGL)
 		modes |= NVME_SGL_MPTR;
+	if (sgls & NVME_CTRL_SGLS_BIT_BUCKET)
+		modes |= NVME_SGL_BUCKET;
 	return modes;
 }
 

@@ -21,10 +21,12 @@ struct dptr_iova {
 /** dptr_iova - NULL: device addresses are virtual addresses */
 typedef const struct dptr_iova *dptr_iova;
 
-/** struct dptr_pos - a place in a caller's iovecs: @off bytes into the first of @iovcnt */
+/** struct dptr_pos - a place in a caller's iovecs: @off bytes into the first of @iovcnt; @buckets:
+ *  some may be PLX_NVME_BIT_BUCKET */
 struct dptr_pos {
 	const struct iovec *iov;
 	int iovcnt;
+	bool buckets;
 	size_t off;
 };
 

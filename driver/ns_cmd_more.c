@@ -52,6 +52,15 @@ static int io_md(struct nvme_io *io, const struct plx_nvme_rw *rw)
 	return 0;
 }
 
+static plx_noinline int may_drop(const struct plx_nvme_ns *ns, uint8_t opc)
+{
+	if (opc != nvme_cmd_read)
+		return -EINVAL;
+	return dptr_sgl_modes(plx_nvme_ctrlr_data(ns->ctrlr)->sgls, false) & NVME_SGL_BUCKET
+		       ? 0
+		       : -ENOTSUP;
+}
+
 int nvme_io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
 		 const struct plx_nvme_rw *rw)
 {
@@ -59,7 +68,7 @@ int nvme_io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
 		return -EINVAL;
 	*io = (struct nvme_io){
 		.ns = ns,
-		.data = { rw->iov, rw->iovcnt, 0 },
+		.data = { rw->iov, rw->iovcnt, rw->buckets, 0 },
 		.slba = rw->slba,
 		.nlb = rw->nlb,
 		.limit = ns->max_io_blocks < NVME_NLB_MAX ? ns->max_io_blocks : NVME_NLB_MAX,
@@ -74,6 +83,12 @@ int nvme_io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
 	};
 	if (plx_unlikely(io_md(io, rw)))
 		return -EINVAL;
+	if (plx_unlikely(rw->buckets)) {
+		int rc = may_drop(ns, opc);
+
+		if (rc)
+			return rc;
+	}
 	return iov_holds(rw->iov, rw->iovcnt, (uint64_t)rw->nlb * io->xfer) ? 0 : -EINVAL;
 }
 

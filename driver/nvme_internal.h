@@ -288,6 +288,7 @@ bool qpair_retry(struct plx_nvme_qpair *qp, uint16_t cid, const struct plx_nvme_
 enum {
 	NVME_SGL_AVAILABLE = 1, /* for what PRPs cannot express */
 	NVME_SGL_ALWAYS = 2, /* asked for */
+	NVME_SGL_BUCKET = 8, /* bit buckets */
 	NVME_SGL_MPTR = 4, /* metadata may be scattered too, PSDT 10b */
 };
 /** dptr_sgl_modes - NVME_SGL_* for a queue pair: @sgls of Identify Controller, @use_sgl of the

@@ -104,7 +104,7 @@ static uint32_t fit_data(const struct plx_nvme_qpair *qp, struct nvme_io *io, ui
 {
 	uint64_t len = (uint64_t)n * io->xfer, reach = len;
 
-	io->sgl = qp->sgl & NVME_SGL_ALWAYS;
+	io->sgl = (qp->sgl & NVME_SGL_ALWAYS) | io->data.buckets;
 	if (!io->sgl) {
 		/* a single one is limited by nothing */
 		if (io->data.iovcnt > 1)

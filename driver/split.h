@@ -30,7 +30,7 @@ struct nvme_io {
 	bool sgl; /* of the next command, by nvme_io_fit() */
 };
 
-/** nvme_io_init - from what a caller gives. Return: 0; -EINVAL */
+/** nvme_io_init - from what a caller gives. Return: 0; -EINVAL; -ENOTSUP */
 int nvme_io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
 		 const struct plx_nvme_rw *rw);
 /** nvme_io_start_whole - one command, or -EINVAL */

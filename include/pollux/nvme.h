@@ -366,6 +366,8 @@ int plx_nvme_write(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, const void
  * @cdw13: dataset management and directive bits
  * @reftag: initial (expected) logical block reference tag
  * @apptag, @appmask: logical block application tag and mask
+ * @buckets: of a read, pieces at PLX_NVME_BIT_BUCKET are dropped by the controller (SGL bit bucket
+ *           descriptors, §4.1.2): -ENOTSUP where it cannot, -EINVAL for what is no read
  * @tag_hi: formats with guards of 32 or 64 bits: what storage and reference tag have beyond the 32
  *          bits of @reftag, 48 and 16 bits of it
  *
@@ -382,8 +384,11 @@ struct plx_nvme_rw {
 	uint32_t cdw13;
 	uint32_t reftag;
 	uint16_t apptag, appmask;
+	bool buckets;
 	uint64_t tag_hi;
 };
+/* no address of a program's memory: the upper half is the kernel's */
+#define PLX_NVME_BIT_BUCKET ((void *)(UINT64_C(1) << 63))
 int plx_nvme_readv(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, const struct plx_nvme_rw *rw,
 		   plx_nvme_cb cb, void *arg);
 int plx_nvme_writev(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, const struct plx_nvme_rw *rw,

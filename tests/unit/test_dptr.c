@@ -383,7 +383,7 @@ Test(dptr, pieces_meeting_on_page_boundaries_are_prps)
 			       { arena + 8 * PAGE, 2 * PAGE },
 			       { NULL, 0 },
 			       { arena + 4 * PAGE, 1024 } };
-	struct dptr_pos pos = { iov, 4, 0 };
+	struct dptr_pos pos = { iov, 4, .off = 0 };
 	uint64_t len = 3 * PAGE + 512;
 
 	cr_assert_eq(dptr_prp_reach(pos, len, NULL), len);
@@ -434,7 +434,7 @@ Test(dptr, advance_crosses_pieces)
 	struct iovec iov[] = {
 		{ arena, 100 }, { NULL, 0 }, { arena + 200, 100 }, { arena + 400, 100 }
 	};
-	struct dptr_pos pos = { iov, 4, 40 };
+	struct dptr_pos pos = { iov, 4, .off = 40 };
 
 	dptr_advance(&pos, 59);
 	cr_assert(pos.iov == &iov[0] && pos.off == 99);

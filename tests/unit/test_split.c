@@ -308,6 +308,78 @@ Test(split, sgls_where_asked_for)
 	cr_assert_eq(f.qp->sq[0].sgl1.len, 512);
 }
 
+#define BUCKET PLX_NVME_BIT_BUCKET
+
+static int drop_at(struct iovec *iov, int n, uint64_t slba, uint32_t nlb)
+{
+	struct plx_nvme_rw rw = {
+		.iov = iov, .iovcnt = n, .slba = slba, .nlb = nlb, .buckets = true
+	};
+
+	return plx_nvme_readv(f.ns, f.qp, &rw, fake_cb, &done);
+}
+
+static void takes_buckets(void)
+{
+	f.qp->sgl = NVME_SGL_AVAILABLE | NVME_SGL_BUCKET;
+	f.ns->ctrlr->id.sgls = 1 | NVME_CTRL_SGLS_BIT_BUCKET;
+}
+
+Test(split, what_falls_into_bit_buckets_is_not_transferred)
+{
+	struct iovec iov[] = {
+		{ buf, 512 }, { BUCKET, 1024 }, { buf + 512, 512 }, { BUCKET, 4096 }
+	};
+
+	takes_buckets();
+	fake_disk(&f);
+	for (unsigned i = 0; i < 6144; i++)
+		f.disk[i] = (char)(i / 512 + 1);
+	memset(buf, 0, PAGE);
+	cr_assert_eq(drop_at(iov, 4, 0, 12), 0);
+	plx_nvme_qpair_flush(f.qp);
+	cr_assert_eq(f.qp->sq[0].flags, PLX_NVME_PSDT_SGL);
+	fake_execute(&f, fake_next(&f));
+	cr_assert_eq(buf[0], 1);
+	cr_assert_eq(buf[511], 1);
+	cr_assert_eq(buf[512], 4);
+	cr_assert_eq(buf[1023], 4);
+	cr_assert_eq(buf[1024], 0);
+}
+
+Test(split, bit_buckets_are_split_like_memory)
+{
+	struct iovec iov[] = { { buf, 512 }, { BUCKET, 40 * 512 } };
+
+	takes_buckets();
+	f.ns->max_io_blocks = 8;
+	cr_assert_eq(drop_at(iov, 2, 0, 41), 0);
+	commands({ 0, 8 }, { 8, 8 }, { 16, 8 }, { 24, 8 }, { 32, 8 }, { 40, 1 });
+	cr_assert_eq(f.qp->sq[5].flags, PLX_NVME_PSDT_SGL);
+	cr_assert_eq(f.qp->sq[5].sgl1.id, PLX_NVME_SGL_BIT_BUCKET << 4);
+	cr_assert_eq(f.qp->sq[5].sgl1.addr, 0);
+	cr_assert_eq(f.qp->sq[5].sgl1.len, 512);
+}
+
+Test(split, bit_buckets_are_refused_where_they_cannot_be)
+{
+	struct iovec iov[] = { { buf, 512 }, { BUCKET, 512 } },
+		     odd[] = { { buf, 510 }, { BUCKET, 514 } };
+	struct plx_nvme_rw rw = { .iov = iov, .iovcnt = 2, .nlb = 2, .buckets = true };
+
+	f.ns->ctrlr->id.sgls = 1;
+	cr_expect_eq(drop_at(iov, 2, 0, 2), -ENOTSUP);
+	f.ns->ctrlr->id.sgls = NVME_CTRL_SGLS_BIT_BUCKET;
+	cr_expect_eq(drop_at(iov, 2, 0, 2), -ENOTSUP, "no SGLs at all");
+	takes_buckets();
+	cr_expect_eq(plx_nvme_writev(f.ns, f.qp, &rw, fake_cb, &done), -EINVAL);
+	cr_expect_eq(drop_at(odd, 2, 0, 2), -EINVAL);
+	iov[1].iov_base = (char *)BUCKET + 4;
+	cr_expect_eq(drop_at(iov, 2, 0, 2), -EINVAL);
+	cr_expect_eq(f.qp->nfree, 16);
+	cr_expect_eq(fake_submitted(&f), 0);
+}
+
 Test(split, where_sgl_memory_ends)
 {
 	struct iovec iov[40];
