@@ -11,6 +11,7 @@ import plx
 # key of plx-identify -> nvme-cli's command; DEV is the controller, NS its first namespace's number
 COMMANDS = {
     "id-ctrl": "id-ctrl DEV",
+    "show-regs": "show-regs DEV",
     "id-ns": "id-ns DEV -n NS",
     "ns-descs": "ns-descs DEV -n NS",
     "list-ns": "list-ns DEV",
