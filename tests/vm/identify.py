@@ -53,11 +53,11 @@ def tidied(value):
     return value.rstrip(" ") if isinstance(value, str) else value
 
 
-def agrees(key, ours, theirs, device):
+def agrees(key, ours, theirs, device, nsid):
     """every field of nvme-cli's is ours too, with the same value"""
     theirs = json.loads(json.dumps(theirs).replace(f'"{device}"', '"DEVICE"'))
     if isinstance(ours, list) and key != "effects-log":  # an element for each namespace or group
-        ours = ours[0]
+        ours = dict(next((one for one in ours if one.get("nsid") == nsid), ours[0]))
         ours.pop(next(iter(ours)))  # whose it is
     ours, theirs = tidied(ours), tidied(theirs)
     if key == "report-zones":
@@ -84,7 +84,7 @@ def nvme_says(folder, device, nsid=1):
     plx.run("/bin/bash", "-c", "PATH=$PATH:/usr/sbin\n" + script)
 
 
-def compare(folder, ours, device, wanted):
+def compare(folder, ours, device, wanted, nsid=1):
     """what plx-identify says with what is in the folder; returns the keys that were compared"""
     seen = []
     address = ours["fw-log"] and next(iter(ours["fw-log"]))
@@ -97,7 +97,7 @@ def compare(folder, ours, device, wanted):
         if "{" not in text or key not in ours:
             continue
         start = min(i for i in (text.find("{"), text.find("[")) if i >= 0)
-        agrees(key, ours[key], json.loads(text[start:]), device)
+        agrees(key, ours[key], json.loads(text[start:]), device, nsid)
         seen.append(key)
     for fid in FEATURES:
         path = pathlib.Path(folder, f"feature-{fid}")

@@ -20,6 +20,10 @@ DEVICES = {
     "controller memory buffer": (),
     "virtual functions": ("primary-ctrl-caps", "list-secondary"),
     "Intel's identifier": (),
+    "persistent memory": (),
+    "two controllers, the first": ("list-ctrl",),
+    "two controllers, the second": ("list-ctrl",),
+    "data placement": ("fdp-configs", "fdp-usage", "fdp-stats", "fdp-status"),
 }
 
 
@@ -32,21 +36,31 @@ def scanned(bdf):
     return None
 
 
+def namespaces(bdf):
+    """identifiers of those that the kernel sees by this controller: disks, or paths of those of a subsystem"""
+    found = pathlib.Path(pcie.BUS, "devices", bdf, "nvme").glob("nvme*/nvme*n*/nsid")
+    return sorted(int(vm.sysfs(path)) for path in found)
+
+
 def check(index):
     bdf = pcie.controllers()[index]
     name = list(DEVICES)[index]
     with plx.scratch() as folder:
         with pcie.bound(bdf, "nvme"):
             device = vm.wait_until(lambda: scanned(bdf), f"the kernel's namespaces of {bdf}")
-            identify.nvme_says(folder, device)
+            nsids = namespaces(bdf)
+            for nsid in nsids:
+                identify.nvme_says(f"{folder}/{nsid}", device, nsid)
         with pcie.bound(bdf, "vfio-pci"):
             ours = plx.run("plx-identify", "-r", pcie.trid(bdf), "--json").ok().json()
-        seen = identify.compare(folder, ours, os.path.basename(device), (*ALWAYS, *DEVICES[name]))
-        print(f"# {name}: {len(seen)} pages and features agree: {' '.join(seen)}")
+        for nsid in nsids:
+            seen = identify.compare(f"{folder}/{nsid}", ours, os.path.basename(device), (*ALWAYS, *DEVICES[name]), nsid)
+            print(f"# {name}, namespace {nsid}: {len(seen)} pages and features agree: {' '.join(seen)}")
+        return nsids
 
 
 def test_blocks_of_512_and_of_4096_bytes():
-    check(0)
+    plx.equal(check(0), [1, 2], "namespaces")
 
 
 def test_metadata_of_8_bytes_with_type_1():
@@ -73,6 +87,26 @@ def test_another_vendor():
     check(6)
 
 
+def test_persistent_memory():
+    check(7)
+
+
+def test_namespaces_of_both_and_of_one_controller():
+    plx.equal(check(8), [1, 2], "namespaces of the first")
+    plx.equal(check(9), [1, 3], "namespaces of the second")
+
+
+def test_data_placement():
+    check(10)
+
+
+# ci/vm/boot makes plain subsystems
+PLACING = ("-blockdev null-co,node-name=placed,size=16777216,read-zeroes=on -device nvme-subsys,id=placing,nqn=placing,fdp=on,"
+           "fdp.runs=1M,fdp.nrg=1,fdp.nruh=4 -device pcie-root-port,id=placing-port,chassis=77,slot=77 "
+           "-device nvme,id=placing-nvme,serial=PLACING,bus=placing-port,subsys=placing "
+           "-device nvme-ns,drive=placed,bus=placing-nvme,nsid=1,fdp.ruhs=0-3")
+PMRDEV = "-object memory-backend-ram,id=persistent,share=on,size=2M"
+
 vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
                  "--nvme", "serial=BLOCKS", "--ns", "size=16M", "--ns", "size=16M,logical_block_size=4096,physical_block_size=4096",
                  "--nvme", "serial=MD8", "--ns", "size=16M,ms=8,pi=1",
@@ -81,4 +115,8 @@ vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "-
                  "--nvme", "serial=CMB,cmb_size_mb=4", "--ns", "size=16M",
                  "--nvme", "serial=SRIOV,subsys=s,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,max_ioqpairs=6,msix_qsize=6",
                  "--ns", "size=16M",
-                 "--nvme", "serial=INTEL,use-intel-id=on", "--ns", "size=16M")
+                 "--nvme", "serial=INTEL,use-intel-id=on", "--ns", "size=16M",
+                 "--nvme", "serial=PMR,pmrdev=persistent", "--ns", "size=16M",
+                 "--nvme", "serial=TWO,subsys=two", "--ns", "size=16M,nsid=1", "--ns", "size=16M,nsid=2,shared=off",
+                 "--nvme", "serial=TWO,subsys=two", "--ns", "size=16M,nsid=3,shared=off", "--ns", "size=16M,nsid=4,detached=on",
+                 "--qemu", PMRDEV, "--qemu", PLACING)
