@@ -178,6 +178,43 @@ static void zones(void)
 	check(rc >= 0, "%d", rc);
 }
 
+static int append_to(struct plx_nvme_ns *ns, uint64_t slba)
+{
+	struct iovec iov = { md, 4096 };
+	struct plx_nvme_rw rw = {
+		.iov = &iov, .iovcnt = 1, .slba = slba, .nlb = 4096 / plx_nvme_ns_block_size(ns)
+	};
+
+	return io(plx_nvme_zns_append(ns, qp, &rw, done, NULL));
+}
+
+/* Three active zones, two of them open: the device closes one that is only implicitly so */
+static void zone_limits(void)
+{
+	struct plx_nvme_ns *ns = plx_nvme_ctrlr_ns(c, 1);
+	uint64_t size = plx_nvme_ns_zns(ns)->zone_blocks;
+	unsigned open = 0, closed = 0;
+	int rc;
+
+	check(!act(ns, 0, NVME_ZNS_ZSA_RESET, PLX_NVME_ZNS_ALL), "reset all");
+	for (unsigned i = 0; i < 3; i++) {
+		rc = append_to(ns, i * size);
+		check(!rc, "zone %u: %03x", i, rc);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		open += zone_state(ns, i * size) == NVME_ZNS_ZS_IMPL_OPEN;
+		closed += zone_state(ns, i * size) == NVME_ZNS_ZS_CLOSED;
+	}
+	check(open == 2 && closed == 1, "%u open, %u closed", open, closed);
+	rc = append_to(ns, 3 * size);
+	check(rc == PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_ZNS_TOO_MANY_ACTIVE), "%03x", rc);
+	rc = act(ns, 3 * size, NVME_ZNS_ZSA_OPEN, 0);
+	check(rc == PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_ZNS_TOO_MANY_ACTIVE), "%03x", rc);
+	check(!act(ns, 0, NVME_ZNS_ZSA_FINISH, 0), "finish");
+	check(!append_to(ns, 3 * size), "there is room for it now");
+	check(!act(ns, 0, NVME_ZNS_ZSA_RESET, PLX_NVME_ZNS_ALL), "reset all");
+}
+
 /* ---- logs and features ---- */
 
 static void logs(void)
@@ -312,22 +349,138 @@ static void virtualization(void)
 	printf("%u secondary controllers\n", list.num);
 }
 
+/* ---- bit buckets ---- */
+
+/* Blocks 1 and 4 of six, and half of 5: more than one command too, as mdts=3 makes it */
+static void buckets(void)
+{
+	int rc = plx_nvme_format(c, 1, &(struct plx_nvme_format){ .lbaf = 0 });
+	struct plx_nvme_ns *ns = plx_nvme_ctrlr_ns(c, 1);
+	uint32_t block = plx_nvme_ns_block_size(ns), most = plx_nvme_ns_max_io_blocks(ns);
+	struct iovec pieces[] = { { PLX_NVME_BIT_BUCKET, (size_t)most * block },
+				  { md, block },
+				  { PLX_NVME_BIT_BUCKET, 2ul * block },
+				  { md + block, block + block / 2 },
+				  { PLX_NVME_BIT_BUCKET, block / 2 } };
+	struct plx_nvme_rw rw = {
+		.iov = pieces, .iovcnt = 5, .slba = 16, .nlb = most + 5, .buckets = true
+	};
+
+	check(!rc && (most + 5) * block <= BUF_BYTES, "%d, %u blocks", rc, most);
+	fill(buf, BUF_BYTES, 3);
+	rc = io(plx_nvme_write(ns, qp, buf, 16, most + 5, done, NULL));
+	check(!rc, "write: %03x", rc);
+	memset(md, 0, BUF_BYTES);
+	rc = io(plx_nvme_readv(ns, qp, &rw, done, NULL));
+	check(!rc, "read: %03x", rc);
+	check(!memcmp(md, buf + most * block, block), "the first piece");
+	check(!memcmp(md + block, buf + (most + 3) * block, block + block / 2), "the second piece");
+	for (uint32_t i = 2 * block + block / 2; i < 4 * block; i++)
+		check(!md[i], "byte %u", i);
+	check(plx_nvme_writev(ns, qp, &rw, done, NULL) == -EINVAL, "in a write");
+}
+
+/* ---- two controllers of a subsystem ---- */
+
+static const char *second_traddr;
+
+/* Its notice of changed namespaces makes a controller look for them: until @there is what it
+ * found */
+static void wait_for(struct plx_nvme_ctrlr *of, uint32_t nsid, bool there)
+{
+	uint64_t end = plx_tsc() + 60 * plx_tsc_hz();
+
+	while (!plx_nvme_ctrlr_ns(of, nsid) == there) {
+		check(plx_tsc() < end, "namespace %u is%s there", nsid, there ? " not" : " still");
+		check(plx_nvme_ctrlr_poll(of) >= 0, "%s", plx_nvme_ctrlr_failure(of));
+	}
+}
+
+static void sees(struct plx_nvme_ctrlr *of, unsigned nsids)
+{
+	for (uint32_t i = 1; i < 8; i++)
+		check(!plx_nvme_ctrlr_ns(of, i) == !(nsids >> i & 1), "namespace %u", i);
+}
+
+static void write_one(struct plx_nvme_ns *ns, unsigned seed)
+{
+	uint32_t block = plx_nvme_ns_block_size(ns);
+	int rc;
+
+	fill(buf, block, seed);
+	rc = io(plx_nvme_write(ns, qp, buf, 7, 1, done, NULL));
+	check(!rc, "write: %03x", rc);
+}
+
+static void reads_one(struct plx_nvme_ns *ns, unsigned seed)
+{
+	uint32_t block = plx_nvme_ns_block_size(ns);
+	int rc;
+
+	memset(buf, 0, block);
+	fill(md, block, seed);
+	rc = io(plx_nvme_read(ns, qp, buf, 7, 1, done, NULL));
+	check(!rc && !memcmp(buf, md, block), "read: %03x", rc);
+}
+
+/* Namespace 1 is of both, 2 of the first, 3 of the second, 4 nobody's and private */
+static void sharing(void)
+{
+	struct plx_nvme_trid trid = { .trtype = PLX_NVME_TR_PCIE };
+	struct plx_nvme_ctrlr *first = c, *second;
+	struct plx_nvme_qpair *first_qp = qp;
+	uint16_t ids[2];
+	int rc;
+
+	snprintf(trid.traddr, sizeof(trid.traddr), "%s", second_traddr);
+	second = plx_nvme_connect(&trid, NULL);
+	check(second, "connect: %s", strerror(errno));
+	ids[0] = plx_nvme_ctrlr_data(first)->cntlid;
+	ids[1] = plx_nvme_ctrlr_data(second)->cntlid;
+	check(ids[0] != ids[1], "one controller");
+	sees(first, 1 << 1 | 1 << 2);
+	sees(second, 1 << 1 | 1 << 3);
+	write_one(plx_nvme_ctrlr_ns(first, 1), 1);
+
+	/* the second gets it by a command of the first's */
+	rc = plx_nvme_ns_attach(first, 4, &ids[1], 1);
+	check(!rc, "attach: %d", rc);
+	wait_for(second, 4, true);
+	sees(first, 1 << 1 | 1 << 2);
+	rc = plx_nvme_ns_attach(first, 4, &ids[0], 1);
+	check(rc > 0 && PLX_NVME_ST_CODE(rc) ==
+				PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_NS_IS_PRIVATE),
+	      "a private namespace, attached twice: %x", rc);
+	c = second;
+	qp = plx_nvme_qpair_create(second, NULL);
+	check(qp, "queue pair: %s", strerror(errno));
+	reads_one(plx_nvme_ctrlr_ns(second, 1), 1);
+	write_one(plx_nvme_ctrlr_ns(second, 4), 4);
+	reads_one(plx_nvme_ctrlr_ns(second, 4), 4);
+	rc = plx_nvme_ns_detach(first, 4, &ids[1], 1);
+	check(!rc, "detach: %d", rc);
+	wait_for(second, 4, false);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(second);
+	c = first;
+	qp = first_qp;
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
-} parts[] = { { "formats", formats },
-	      { "zones", zones },
-	      { "logs", logs },
-	      { "features", features },
-	      { "attachment", attachment },
-	      { "placement", placement },
-	      { "virtualization", virtualization } };
+} parts[] = { { "formats", formats },	      { "zones", zones },
+	      { "zone-limits", zone_limits }, { "sharing", sharing },
+	      { "buckets", buckets },	      { "logs", logs },
+	      { "features", features },	      { "attachment", attachment },
+	      { "placement", placement },     { "virtualization", virtualization } };
 
 int main(int argc, char **argv)
 {
 	unsigned part;
 
-	check(argc == 3, "commands TRADDR PART");
+	check(argc == 3 || argc == 4, "commands TRADDR PART [TRADDR]");
+	second_traddr = argv[argc - 1];
 	attach(argv[1], NULL);
 	buf = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);
 	md = plx_dma_zalloc(BUF_BYTES, 4096, PLX_NUMA_ANY);

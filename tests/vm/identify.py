@@ -40,6 +40,7 @@ MOVES = {  # values that go on by themselves or by what the drivers do
     "smart-log": ("power_cycles", "unsafe_shutdowns", "power_on_hours", "controller_busy_time", "host_read_commands",
                   "host_write_commands", "data_units_read", "data_units_written", "num_err_log_entries"),
     "id-ctrl": (), "id-ns": ("nuse",),
+    "show-regs": ("intms", "intmc", "cc", "csts", "nssr", "aqa", "asq", "acq", "cmbloc", "cmbsz", "cmbmsc"),
 }
 
 def tidied(value):
@@ -62,6 +63,8 @@ def agrees(key, ours, theirs, device, nsid):
     ours, theirs = tidied(ours), tidied(theirs)
     if key == "report-zones":
         ours.pop("states")
+    if key == "show-regs" and "pmrcap" not in ours:  # nvme-cli shows them where there is none
+        theirs = {name: value for name, value in theirs.items() if not name.startswith("pmr")}
     if key == "fdp-configs":
         for config in ours["configs"]:
             config.pop("ruhs")
@@ -79,6 +82,7 @@ def nvme_says(folder, device, nsid=1):
     os.makedirs(folder, exist_ok=True)
     script = "".join(f"nvme {command.replace('DEV', device).replace('NS', str(nsid))} -o json >{folder}/{key} 2>/dev/null || "
                      f"rm -f {folder}/{key}\n" for key, command in COMMANDS.items())
+    script += f"nvme show-regs {device} -o json >{folder}/show-regs 2>/dev/null\n"  # its exit code is 1, always
     script += "".join(f"nvme get-feature {device} -n {nsid} -f {fid} >{folder}/feature-{fid} 2>/dev/null || "
                       f"rm -f {folder}/feature-{fid}\n" for fid in FEATURES)
     plx.run("/bin/bash", "-c", "PATH=$PATH:/usr/sbin\n" + script)

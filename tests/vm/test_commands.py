@@ -8,7 +8,7 @@ import plx
 import vm
 
 PROGRAM = os.path.join(plx.BUILD, "tests", "vm_commands")
-FORMATS, ZONED, SHARED, PLACED = 0, 1, 2, 3
+FORMATS, ZONED, SHARED, ONE, OTHER, PLACED = range(6)
 
 
 def carry_out(controller, part):
@@ -24,6 +24,14 @@ def test_zones_are_appended_to_and_go_through_their_states():
     carry_out(ZONED, "zones").says(r"\d+ zones")
 
 
+def test_no_more_zones_are_open_and_active_than_may_be():
+    carry_out(ZONED, "zone-limits")
+
+
+def test_parts_of_reads_are_dropped():
+    carry_out(FORMATS, "buckets")
+
+
 def test_whole_log_pages():
     carry_out(FORMATS, "logs").says(r"\d+ log pages")
 
@@ -34,6 +42,11 @@ def test_features_by_name():
 
 def test_namespaces_are_detached_and_attached():
     carry_out(SHARED, "attachment")
+
+
+def test_private_namespaces_of_two_controllers():
+    with pcie.bound(pcie.controllers()[ONE], "vfio-pci") as one, pcie.bound(pcie.controllers()[OTHER], "vfio-pci") as other:
+        plx.run(PROGRAM, one, "sharing", other, timeout=600).ok()
 
 
 def test_virtual_functions_are_given_queues():
@@ -56,4 +69,7 @@ vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "-
                  "--ns", "size=16M,zoned=true,zoned.zone_size=1M,zoned.max_open=2,zoned.max_active=3",
                  "--nvme", "serial=PLXS,subsys=shared,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2", "--ns", "size=16M,nsid=1,shared=true",
                  "--ns", "size=16M,nsid=2,shared=true",
+                 "--nvme", "serial=PLX2,subsys=two", "--ns", "size=16M,nsid=1", "--ns", "size=16M,nsid=2,shared=off",
+                 "--nvme", "serial=PLX2,subsys=two", "--ns", "size=16M,nsid=3,shared=off",
+                 "--ns", "size=16M,nsid=4,shared=off,detached=on",
                  "--qemu", PLACING)

@@ -9,7 +9,7 @@ import plx
 import identify
 import pcie
 
-ALWAYS = ("id-ctrl", "id-ns", "smart-log", "fw-log", "error-log", "ns-descs", "effects-log", "list-ns",
+ALWAYS = ("id-ctrl", "id-ns", "show-regs", "smart-log", "fw-log", "error-log", "ns-descs", "effects-log", "list-ns",
           "feature-1", "feature-4", "feature-6")
 # in the order of the options below: what has to be among what is compared
 DEVICES = {
@@ -107,7 +107,8 @@ PLACING = ("-blockdev null-co,node-name=placed,size=16777216,read-zeroes=on -dev
            "-device nvme-ns,drive=placed,bus=placing-nvme,nsid=1,fdp.ruhs=0-3")
 PMRDEV = "-object memory-backend-ram,id=persistent,share=on,size=2M"
 
-vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
+# nvme-cli maps the registers of a controller that a driver has
+vm.main_in_guest("--append", "iomem=relaxed", "--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
                  "--nvme", "serial=BLOCKS", "--ns", "size=16M", "--ns", "size=16M,logical_block_size=4096,physical_block_size=4096",
                  "--nvme", "serial=MD8", "--ns", "size=16M,ms=8,pi=1",
                  "--nvme", "serial=MD16", "--ns", "size=16M,ms=16,mset=1,pi=3",

@@ -24,6 +24,13 @@ def test_hugepages():
         narrow(pcie.verified(bdf, "-o", "262144", "-q", "4"))
 
 
+def test_controller_memory():
+    """at the address of its mapping, which is none of memory's"""
+    with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
+        for what in ("sqs", "data", "sqs,data"):
+            narrow(pcie.verified(bdf, "--use-cmb", what, "-o", "4k:50,64k:50"))
+
+
 @vm.long
 def test_interrupt_line():
     """the kernel has no MSI here, so neither has VFIO"""
@@ -32,4 +39,4 @@ def test_interrupt_line():
 
 
 vm.main_in_guest("--iommu", "39", "--memory", "1536", "--hugepages", "128", "--module", "vfio-pci",
-                 "--append", "pci=nomsi", "--nvme", "serial=PLXA", "--ns", "size=64M")
+                 "--append", "pci=nomsi", "--nvme", "serial=PLXA,cmb_size_mb=16", "--ns", "size=64M")

@@ -13,6 +13,12 @@ def test_uio_reads_back_what_it_wrote():
             plx.equal(r.json()["environment"]["iova_mode"], "PA", "iova_mode", r)
 
 
+def test_controller_memory_by_its_address_on_the_bus():
+    with pcie.bound(pcie.controllers()[0], "uio_pci_generic") as bdf:
+        for what in ("sqs", "data", "sqs,data"):
+            pcie.verified(bdf, "--use-cmb", what, "-o", "4k:50,64k:50")
+
+
 @vm.long
 def test_kernel_and_we_read_what_the_other_wrote():
     pcie.exchange(pcie.controllers()[0], "uio_pci_generic")
@@ -26,4 +32,4 @@ def test_what_cannot_be_used_is_explained():
 
 
 vm.main_in_guest("--memory", "1536", "--hugepages", "128", "--module", "uio_pci_generic", "--module", "nvme",
-                 "--nvme", "serial=PLXA", "--ns", "size=64M")
+                 "--nvme", "serial=PLXA,cmb_size_mb=16", "--ns", "size=64M")
