@@ -385,6 +385,40 @@ Test(device, carries_data, .init = env_init, .fini = env_fini)
 	plx_nvmf_device_destroy(d);
 }
 
+/* Reads of several commands, whose first blocks, and every other one after that, are dropped */
+Test(device, drops_what_falls_into_bit_buckets, .init = env_init, .fini = env_fini)
+{
+	struct plx_nvmf_device *d = create("size=2M,mdts=16k");
+	struct plx_nvme_ctrlr *c = attach("dev");
+	char *buf = plx_dma_zalloc(65536, 4096, PLX_NUMA_ANY),
+	     *back = plx_dma_zalloc(65536, 4096, PLX_NUMA_ANY);
+	struct iovec iov[32] = { { PLX_NVME_BIT_BUCKET, 49 * 512 } };
+	struct plx_nvme_rw rw = { .iov = iov, .iovcnt = 32, .nlb = 80, .buckets = true };
+	struct answer a = { 0 };
+	struct plx_nvme_qpair *qp;
+
+	cr_assert_not_null(c);
+	qp = plx_nvme_qpair_create(c, NULL);
+	cr_assert_not_null(qp);
+	for (unsigned i = 0; i < 80 * 512; i++)
+		buf[i] = (char)(i / 512 + 1);
+	cr_assert_eq(plx_nvme_write(plx_nvme_ctrlr_ns(c, 1), qp, buf, 0, 80, answered, &a), 0);
+	cr_assert(wait_answer(c, qp, &a));
+	a.done = false;
+	for (unsigned i = 1; i < 32; i++)
+		iov[i] = (struct iovec){ i % 2 ? back + i * 512 : PLX_NVME_BIT_BUCKET, 512 };
+	cr_assert_eq(plx_nvme_readv(plx_nvme_ctrlr_ns(c, 1), qp, &rw, answered, &a), 0);
+	cr_assert(wait_answer(c, qp, &a));
+	cr_expect_eq(a.status, 0);
+	for (unsigned i = 0; i < 32; i++)
+		cr_expect_eq(back[i * 512 + 511], i % 2 ? (char)(48 + i + 1) : 0, "piece %u", i);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+	plx_dma_free(buf);
+	plx_dma_free(back);
+	plx_nvmf_device_destroy(d);
+}
+
 Test(device, counts_the_errors_it_injects, .init = env_init, .fini = env_fini)
 {
 	struct plx_nvmf_device *d = create("size=2M,error=fail:read:#2:1");

@@ -349,37 +349,6 @@ static void virtualization(void)
 	printf("%u secondary controllers\n", list.num);
 }
 
-/* ---- bit buckets ---- */
-
-/* Blocks 1 and 4 of six, and half of 5: more than one command too, as mdts=3 makes it */
-static void buckets(void)
-{
-	int rc = plx_nvme_format(c, 1, &(struct plx_nvme_format){ .lbaf = 0 });
-	struct plx_nvme_ns *ns = plx_nvme_ctrlr_ns(c, 1);
-	uint32_t block = plx_nvme_ns_block_size(ns), most = plx_nvme_ns_max_io_blocks(ns);
-	struct iovec pieces[] = { { PLX_NVME_BIT_BUCKET, (size_t)most * block },
-				  { md, block },
-				  { PLX_NVME_BIT_BUCKET, 2ul * block },
-				  { md + block, block + block / 2 },
-				  { PLX_NVME_BIT_BUCKET, block / 2 } };
-	struct plx_nvme_rw rw = {
-		.iov = pieces, .iovcnt = 5, .slba = 16, .nlb = most + 5, .buckets = true
-	};
-
-	check(!rc && (most + 5) * block <= BUF_BYTES, "%d, %u blocks", rc, most);
-	fill(buf, BUF_BYTES, 3);
-	rc = io(plx_nvme_write(ns, qp, buf, 16, most + 5, done, NULL));
-	check(!rc, "write: %03x", rc);
-	memset(md, 0, BUF_BYTES);
-	rc = io(plx_nvme_readv(ns, qp, &rw, done, NULL));
-	check(!rc, "read: %03x", rc);
-	check(!memcmp(md, buf + most * block, block), "the first piece");
-	check(!memcmp(md + block, buf + (most + 3) * block, block + block / 2), "the second piece");
-	for (uint32_t i = 2 * block + block / 2; i < 4 * block; i++)
-		check(!md[i], "byte %u", i);
-	check(plx_nvme_writev(ns, qp, &rw, done, NULL) == -EINVAL, "in a write");
-}
-
 /* ---- two controllers of a subsystem ---- */
 
 static const char *second_traddr;
@@ -469,11 +438,15 @@ static void sharing(void)
 static const struct {
 	const char *name;
 	void (*run)(void);
-} parts[] = { { "formats", formats },	      { "zones", zones },
-	      { "zone-limits", zone_limits }, { "sharing", sharing },
-	      { "buckets", buckets },	      { "logs", logs },
-	      { "features", features },	      { "attachment", attachment },
-	      { "placement", placement },     { "virtualization", virtualization } };
+} parts[] = { { "formats", formats },
+	      { "zones", zones },
+	      { "zone-limits", zone_limits },
+	      { "sharing", sharing },
+	      { "logs", logs },
+	      { "features", features },
+	      { "attachment", attachment },
+	      { "placement", placement },
+	      { "virtualization", virtualization } };
 
 int main(int argc, char **argv)
 {

@@ -28,10 +28,6 @@ def test_no_more_zones_are_open_and_active_than_may_be():
     carry_out(ZONED, "zone-limits")
 
 
-def test_parts_of_reads_are_dropped():
-    carry_out(FORMATS, "buckets")
-
-
 def test_whole_log_pages():
     carry_out(FORMATS, "logs").says(r"\d+ log pages")
 
