@@ -374,6 +374,8 @@ Test(cmb, is_found_once_more_after_a_reset_of_the_function, .init = with_cmb, .f
 	fake.cfs_on_enable = true;
 	c = connect_fake();
 	cr_assert_eq(fake.flrs, 1);
+	cr_assert_eq(fake.bar[2].maps, 2);
+	cr_assert_eq(fake.bar[2].unmaps, 1, "it is mapped once");
 	cr_assert_eq(fake.cmbmsc, (uint64_t)cmb() | 3);
 	qp = make_qpair(c, 16);
 	cr_assert(in_cmb(fake.q[1].sq));
