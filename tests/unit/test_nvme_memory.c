@@ -54,11 +54,12 @@ static void with_pmr(void)
 	fake.pmrsts = 0x100;
 }
 
-static void without(void)
+/* What was mapped is not any more */
+static void disconnect(struct plx_nvme_ctrlr *c)
 {
+	plx_nvme_disconnect(c);
 	for (unsigned i = 0; i < 6; i++)
-		cr_expect_eq(fake.bar[i].maps, fake.bar[i].unmaps, "BAR %u", i);
-	teardown();
+		cr_assert_eq(fake.bar[i].maps, fake.bar[i].unmaps, "BAR %u", i);
 }
 
 static char *cmb(void)
@@ -73,7 +74,7 @@ static bool in_cmb(const void *p)
 
 /* ---- controller memory buffer ---- */
 
-Test(cmb, is_enabled_at_the_address_of_its_mapping, .init = with_cmb, .fini = without)
+Test(cmb, is_enabled_at_the_address_of_its_mapping, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_cmb_info info;
@@ -84,11 +85,11 @@ Test(cmb, is_enabled_at_the_address_of_its_mapping, .init = with_cmb, .fini = wi
 	cr_expect_eq(info.free_bytes, 4 * MIB);
 	cr_expect(info.sqs && info.cqs && info.lists && info.read_data && info.write_data);
 	cr_expect_not(info.legacy);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 	cr_assert_eq(fake.cmbmsc, 0);
 }
 
-Test(cmb, is_left_alone_unless_asked_for, .init = with_cmb, .fini = without)
+Test(cmb, is_left_alone_unless_asked_for, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_cmb_info info;
 	struct plx_nvme_ctrlr *c;
@@ -102,7 +103,7 @@ Test(cmb, is_left_alone_unless_asked_for, .init = with_cmb, .fini = without)
 	cr_expect_eq(info.free_bytes, 0);
 	cr_expect_null(plx_nvme_cmb_alloc(c, 64, 0));
 	cr_expect_eq(errno, ENOTSUP);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
 static void queues_work(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp)
@@ -116,7 +117,7 @@ static void queues_work(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp)
 	}
 }
 
-Test(cmb, holds_submission_queues, .init = with_cmb, .fini = without)
+Test(cmb, holds_submission_queues, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_qpair *qp = make_qpair(c, 16);
@@ -131,10 +132,10 @@ Test(cmb, holds_submission_queues, .init = with_cmb, .fini = without)
 	plx_nvme_qpair_destroy(qp);
 	plx_nvme_cmb_info(c, &info);
 	cr_expect_eq(info.free_bytes, 4 * MIB);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, of_before_1_4_is_at_the_bars_address, .init = with_legacy_cmb, .fini = without)
+Test(cmb, of_before_1_4_is_at_the_bars_address, .init = with_legacy_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_qpair *qp = make_qpair(c, 16);
@@ -155,11 +156,11 @@ Test(cmb, of_before_1_4_is_at_the_bars_address, .init = with_legacy_cmb, .fini =
 	cr_expect(qp->identity, "nothing is looked up");
 	plx_nvme_cmb_free(c, data);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
 /* As QEMU's: CAP.CMBS is set, and CMBSZ is there without CMBMSC.CRE */
-Test(cmb, of_before_1_4_may_say_it_is_of_1_4, .init = with_legacy_cmb, .fini = without)
+Test(cmb, of_before_1_4_may_say_it_is_of_1_4, .init = with_legacy_cmb, .fini = teardown)
 {
 	struct plx_nvme_cmb_info info;
 	struct plx_nvme_ctrlr *c;
@@ -175,10 +176,10 @@ Test(cmb, of_before_1_4_may_say_it_is_of_1_4, .init = with_legacy_cmb, .fini = w
 	cr_assert(in_cmb(fake.q[1].sq));
 	queues_work(c, qp);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, of_before_1_4_is_not_used_where_memory_may_be, .init = with_legacy_cmb, .fini = without)
+Test(cmb, of_before_1_4_is_not_used_where_memory_may_be, .init = with_legacy_cmb, .fini = teardown)
 {
 	struct plx_nvme_cmb_info info;
 	struct plx_nvme_ctrlr *c;
@@ -191,10 +192,10 @@ Test(cmb, of_before_1_4_is_not_used_where_memory_may_be, .init = with_legacy_cmb
 	cr_expect_not(in_cmb(fake.q[1].sq));
 	queues_work(c, qp);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, queues_that_do_not_fit_are_elsewhere, .init = with_cmb, .fini = without)
+Test(cmb, queues_that_do_not_fit_are_elsewhere, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	void *all = plx_nvme_cmb_alloc(c, 4 * MIB, 0);
@@ -205,10 +206,10 @@ Test(cmb, queues_that_do_not_fit_are_elsewhere, .init = with_cmb, .fini = withou
 	queues_work(c, qp);
 	plx_nvme_qpair_destroy(qp);
 	plx_nvme_cmb_free(c, all);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, that_takes_no_queues_gets_none, .init = with_cmb, .fini = without)
+Test(cmb, that_takes_no_queues_gets_none, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c;
 	struct plx_nvme_qpair *qp;
@@ -222,10 +223,10 @@ Test(cmb, that_takes_no_queues_gets_none, .init = with_cmb, .fini = without)
 	cr_assert(in_cmb(data));
 	plx_nvme_cmb_free(c, data);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, pieces_neither_overlap_nor_leak, .init = with_cmb, .fini = without)
+Test(cmb, pieces_neither_overlap_nor_leak, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_cmb_info info;
@@ -257,7 +258,7 @@ Test(cmb, pieces_neither_overlap_nor_leak, .init = with_cmb, .fini = without)
 	cr_expect_eq(errno, EINVAL);
 	cr_expect_null(plx_nvme_cmb_alloc(c, 64, 24));
 	cr_expect_eq(errno, EINVAL);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
 /* Each makes the buffer unusable; the controller works without it */
@@ -285,7 +286,7 @@ static const struct {
 	{ "all ones", UINT32_MAX, UINT32_MAX, 0, 0 },
 };
 
-Test(cmb, that_makes_no_sense_is_not_used, .init = with_cmb, .fini = without)
+Test(cmb, that_makes_no_sense_is_not_used, .init = with_cmb, .fini = teardown)
 {
 	give_bar(0, 64 << 10);
 	for (unsigned i = 0; i < PLX_ARRAY_SIZE(hostile); i++) {
@@ -305,11 +306,11 @@ Test(cmb, that_makes_no_sense_is_not_used, .init = with_cmb, .fini = without)
 		cr_expect_not(in_cmb(fake.q[1].sq), "%s", hostile[i].what);
 		queues_work(c, qp);
 		plx_nvme_qpair_destroy(qp);
-		plx_nvme_disconnect(c);
+		disconnect(c);
 	}
 }
 
-Test(cmb, ends_with_its_bar, .init = with_cmb, .fini = without)
+Test(cmb, ends_with_its_bar, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_cmb_info info;
 	struct plx_nvme_ctrlr *c;
@@ -318,10 +319,10 @@ Test(cmb, ends_with_its_bar, .init = with_cmb, .fini = without)
 	c = connect_fake();
 	cr_assert_eq(plx_nvme_cmb_info(c, &info), 0);
 	cr_expect_eq(info.bytes, BAR_SIZE - 1 * MIB);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, behind_the_doorbells_leaves_them_so_much, .init = with_cmb, .fini = without)
+Test(cmb, behind_the_doorbells_leaves_them_so_much, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_cmb_info info;
 	struct plx_nvme_ctrlr *c;
@@ -334,10 +335,10 @@ Test(cmb, behind_the_doorbells_leaves_them_so_much, .init = with_cmb, .fini = wi
 	cr_assert_eq(plx_nvme_cmb_info(c, &info), 0);
 	cr_expect_eq(info.bytes, 16 << 10);
 	cr_expect_eq(fake.dev.doorbell_bytes, 4096);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, is_there_again_after_a_reset, .init = with_cmb, .fini = without)
+Test(cmb, is_there_again_after_a_reset, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_qpair *qp = make_qpair(c, 16);
@@ -349,10 +350,10 @@ Test(cmb, is_there_again_after_a_reset, .init = with_cmb, .fini = without)
 	cr_assert(in_cmb(fake.q[1].sq));
 	queues_work(c, qp);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, that_is_another_after_a_reset_fails_the_controller, .init = with_cmb, .fini = without)
+Test(cmb, that_is_another_after_a_reset_fails_the_controller, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_qpair *qp = make_qpair(c, 16);
@@ -362,10 +363,10 @@ Test(cmb, that_is_another_after_a_reset_fails_the_controller, .init = with_cmb, 
 	UNTIL(c, qp, failed(c));
 	cr_expect(strstr(plx_nvme_ctrlr_failure(c), "CMBSZ"), "%s", plx_nvme_ctrlr_failure(c));
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(cmb, is_found_once_more_after_a_reset_of_the_function, .init = with_cmb, .fini = without)
+Test(cmb, is_found_once_more_after_a_reset_of_the_function, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c;
 	struct plx_nvme_qpair *qp;
@@ -381,11 +382,11 @@ Test(cmb, is_found_once_more_after_a_reset_of_the_function, .init = with_cmb, .f
 	cr_assert(in_cmb(fake.q[1].sq));
 	queues_work(c, qp);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
 /* A reset loses what is in the buffer: what was to be written from there is not any more */
-Test(cmb, writes_from_it_are_not_sent_again, .init = with_cmb, .fini = without)
+Test(cmb, writes_from_it_are_not_sent_again, .init = with_cmb, .fini = teardown)
 {
 	struct result rd = { 0 }, wr = { 0 };
 	struct plx_nvme_ctrlr *c;
@@ -409,12 +410,12 @@ Test(cmb, writes_from_it_are_not_sent_again, .init = with_cmb, .fini = without)
 	cr_expect_eq(wr.status, PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_ABORT_QUEUE));
 	plx_nvme_cmb_free(c, data);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
 /* ---- persistent memory region ---- */
 
-Test(pmr, is_enabled_with_an_address_and_disabled, .init = with_pmr, .fini = without)
+Test(pmr, is_enabled_with_an_address_and_disabled, .init = with_pmr, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_pmr_status status;
@@ -443,7 +444,7 @@ Test(pmr, is_enabled_with_an_address_and_disabled, .init = with_pmr, .fini = wit
 	cr_expect_eq(fake.pmrmscl, 0);
 	cr_assert_eq(plx_nvme_pmr_disable(c), 0);
 	cr_assert_eq(plx_nvme_pmr_enable(c, &mem, &bytes), 0);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 	cr_expect_eq(fake.pmrctl, 0, "disconnecting disables it");
 }
 
@@ -460,10 +461,10 @@ Test(pmr, that_there_is_not, .init = setup, .fini = teardown)
 	cr_expect_eq(plx_nvme_pmr_enable(c, &mem, &bytes), -ENOTSUP);
 	cr_expect_eq(plx_nvme_pmr_disable(c), 0);
 	cr_expect_eq(plx_nvme_pmr_persist(c), -EINVAL);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(pmr, that_does_not_become_ready_is_given_up, .init = with_pmr, .fini = without)
+Test(pmr, that_does_not_become_ready_is_given_up, .init = with_pmr, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	uint64_t bytes;
@@ -478,10 +479,10 @@ Test(pmr, that_does_not_become_ready_is_given_up, .init = with_pmr, .fini = with
 	fake.pmr_stuck = true;
 	cr_assert_eq(plx_nvme_pmr_disable(c), -ETIMEDOUT);
 	cr_expect_eq(fake.bar[4].unmaps, 2);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(pmr, that_makes_no_sense_is_refused, .init = with_pmr, .fini = without)
+Test(pmr, that_makes_no_sense_is_refused, .init = with_pmr, .fini = teardown)
 {
 	static const struct {
 		const char *what;
@@ -511,11 +512,11 @@ Test(pmr, that_makes_no_sense_is_refused, .init = with_pmr, .fini = without)
 			     cases[i].what);
 		cr_expect_eq(fake.pmrctl, 0, "%s: enabled", cases[i].what);
 		cr_expect_eq(fake.pmrmscl, 0, "%s: has an address", cases[i].what);
-		plx_nvme_disconnect(c);
+		disconnect(c);
 	}
 }
 
-Test(pmr, in_the_bar_of_the_cmb_is_refused, .init = with_cmb, .fini = without)
+Test(pmr, in_the_bar_of_the_cmb_is_refused, .init = with_cmb, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c;
 	uint64_t bytes;
@@ -525,10 +526,10 @@ Test(pmr, in_the_bar_of_the_cmb_is_refused, .init = with_cmb, .fini = without)
 	fake.pmrcap = 2u << 5;
 	c = connect_fake();
 	cr_expect_eq(plx_nvme_pmr_enable(c, &mem, &bytes), -ENOTSUP);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(pmr, what_was_not_written_is_told, .init = with_pmr, .fini = without)
+Test(pmr, what_was_not_written_is_told, .init = with_pmr, .fini = teardown)
 {
 	static const struct {
 		uint32_t sts;
@@ -563,10 +564,10 @@ Test(pmr, what_was_not_written_is_told, .init = with_pmr, .fini = without)
 	cr_expect_eq(status.err, 0x42);
 	cr_expect_eq(status.health, PLX_NVME_PMR_UNRELIABLE);
 	fake.pmrsts = 0;
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(pmr, stays_enabled_over_a_reset, .init = with_pmr, .fini = without)
+Test(pmr, stays_enabled_over_a_reset, .init = with_pmr, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_qpair *qp = make_qpair(c, 16);
@@ -580,10 +581,10 @@ Test(pmr, stays_enabled_over_a_reset, .init = with_pmr, .fini = without)
 	cr_expect_eq(fake.pmrctl, 1);
 	cr_expect_eq((uint64_t)fake.pmrmscu << 32 | fake.pmrmscl, (uint64_t)mem | 2);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
-Test(pmr, of_a_controller_that_is_gone, .init = with_pmr, .fini = without)
+Test(pmr, of_a_controller_that_is_gone, .init = with_pmr, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();
 	uint64_t bytes;
@@ -595,7 +596,7 @@ Test(pmr, of_a_controller_that_is_gone, .init = with_pmr, .fini = without)
 	cr_expect_eq(plx_nvme_pmr_persist(c), -ENXIO);
 	cr_expect_eq(plx_nvme_pmr_disable(c), -ENXIO);
 	cr_expect_eq(plx_nvme_pmr_enable(c, &mem, &bytes), -ENXIO);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
 
 /* ---- data in either, where addresses are looked up ---- */
@@ -611,7 +612,7 @@ static uint64_t look_same(const struct dptr_iova *self, const void *va, size_t *
 	return (uint64_t)va;
 }
 
-Test(window, look_ups_find_all_three, .init = with_cmb, .fini = without)
+Test(window, look_ups_find_all_three, .init = with_cmb, .fini = teardown)
 {
 	static const struct dptr_iova under = { .look = look_shifted };
 	struct nvme_windows w;
@@ -636,7 +637,7 @@ Test(window, look_ups_find_all_three, .init = with_cmb, .fini = without)
 	cr_expect_eq(w.look.look(&w.look, NULL, NULL), PLX_IOVA_BAD);
 }
 
-Test(window, data_is_found_where_addresses_are_looked_up, .init = with_cmb, .fini = without)
+Test(window, data_is_found_where_addresses_are_looked_up, .init = with_cmb, .fini = teardown)
 {
 	static const struct dptr_iova under = { .look = look_same };
 	struct result r = { 0 };
@@ -658,5 +659,5 @@ Test(window, data_is_found_where_addresses_are_looked_up, .init = with_cmb, .fin
 	cr_expect_eq(fake.last_io.prp2, fake.last_io.prp1 - 512 + 4096);
 	plx_nvme_cmb_free(c, data);
 	plx_nvme_qpair_destroy(qp);
-	plx_nvme_disconnect(c);
+	disconnect(c);
 }
