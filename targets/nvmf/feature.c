@@ -43,12 +43,12 @@ static uint16_t get_arbitration(struct feat *x)
 	return 0;
 }
 
-/* Weights are kept but mean nothing: CAP.AMS offers round robin only */
 static uint16_t set_arbitration(struct feat *x)
 {
 	uint32_t burst = x->cdw11 & NVME_FEAT_ARBITRATION_BURST_MASK;
 
 	x->c->admin->features.arbitration = x->cdw11 & 0xffffff07;
+	nvmf_arb_set(x->c->fn, x->cdw11);
 	x->c->fn->burst = burst == 7 ? UINT32_MAX : 1u << burst;
 	return 0;
 }

@@ -205,7 +205,7 @@ struct nvmf_sq {
 	uint16_t outstanding;
 	uint8_t state; /* enum nvmf_sq_state */
 	uint8_t bad_db;
-	uint8_t prio;
+	uint8_t prio; /* enum nvmf_prio; counts with fn->arb.weighted */
 	/* cold */
 	uint8_t parked; /* its memory is unmapped: park.c */
 	bool shadowed; /* the host uses a shadow doorbell for it */
@@ -236,6 +236,23 @@ struct nvmf_dma_region {
 #define NVMF_DMA_RW	 3u /* PROT_READ | PROT_WRITE; others are never in nvmf_fn.last */
 
 /* ---- the virtual PCIe function: pcie.c, pcie_queue.c ---- */
+
+/* QPRIO of Create I/O Submission Queue (§5.4) */
+enum nvmf_prio {
+	NVMF_PRIO_URGENT,
+	NVMF_PRIO_HIGH,
+	NVMF_PRIO_MEDIUM,
+	NVMF_PRIO_LOW,
+	NVMF_PRIOS,
+};
+
+/* Weighted round robin with an urgent class: arbitration.c */
+struct nvmf_arb {
+	bool weighted; /* CC.AMS: then fn->attention is always set, and that leads there */
+	uint16_t weight[NVMF_PRIOS]; /* commands of a round; of the urgent class unused */
+	uint16_t credit[NVMF_PRIOS]; /* of them, those left of this round */
+	uint32_t next[NVMF_PRIOS]; /* index in fn->active where the class goes on */
+};
 
 struct nvmf_fn_opts {
 	uint32_t max_io_queues, max_queue_size, mdts;
@@ -286,6 +303,7 @@ struct nvmf_fn {
 	volatile uint32_t csts; /* read by the other side */
 	uint64_t asq, acq;
 	uint8_t disabling, shutting_down, resetting_bdevs;
+	struct nvmf_arb arb;
 	uint32_t flushes; /* outstanding, of a shutdown */
 	uint32_t bdev_resets; /* outstanding, of a controller reset */
 	uint64_t disable_tsc; /* when CC.EN went to 0 */
@@ -430,6 +448,20 @@ void nvmf_fn_dbbuf_resume(struct nvmf_fn *fn);
 /** nvmf_fn_attend - the rare things of a turn; nvmf_fn_attend_queues its share in pcie_queue.c */
 void nvmf_fn_attend(struct nvmf_fn *fn);
 void nvmf_fn_attend_queues(struct nvmf_fn *fn);
+
+/** nvmf_sq_turn - fetch and execute @max commands at most of what the doorbell says. Return: how
+ *  many */
+int nvmf_sq_turn(struct nvmf_sq *sq, uint32_t max);
+
+/* ---- weighted round robin: arbitration.c ---- */
+
+/** nvmf_arb_reset - the controller was enabled, with or without @weighted arbitration: each weight
+ *  is 1 */
+void nvmf_arb_reset(struct nvmf_fn *fn, bool weighted);
+/** nvmf_arb_set - weights of the feature Arbitration (§5.27.1.1) */
+void nvmf_arb_set(struct nvmf_fn *fn, uint32_t cdw11);
+/** nvmf_fn_poll_weighted - what is in nvmf_fn_poll() for round robin */
+int nvmf_fn_poll_weighted(struct nvmf_fn *fn);
 
 /* ---- queues whose memory is unmapped: park.c ---- */
 

@@ -20,6 +20,7 @@
 static uint64_t fn_cap(const struct nvmf_fn_opts *o)
 {
 	return (uint64_t)(o->max_queue_size - 1) | 1ull << NVME_CAP_CQR_SHIFT |
+	       (uint64_t)NVME_CAP_AMS_WRR << NVME_CAP_AMS_SHIFT |
 	       (uint64_t)FN_CAP_TO << NVME_CAP_TO_SHIFT |
 	       (uint64_t)o->dstrd << NVME_CAP_DSTRD_SHIFT |
 	       (uint64_t)(NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI) << NVME_CAP_CSS_SHIFT |
@@ -126,7 +127,7 @@ static void fn_enable(struct nvmf_fn *fn)
 	uint32_t css = NVME_CC_CSS(fn->cc);
 	struct nvmf_cq *cq;
 
-	if (NVME_CC_MPS(fn->cc) || NVME_CC_AMS(fn->cc) ||
+	if (NVME_CC_MPS(fn->cc) || NVME_CC_AMS(fn->cc) > NVME_CC_AMS_WRRU ||
 	    (css != NVME_CC_CSS_NVM && css != NVME_CC_CSS_CSI)) {
 		fn_fatal(fn, "CC asks for a page size, arbitration or command set that CAP does "
 			     "not offer");
@@ -145,6 +146,7 @@ static void fn_enable(struct nvmf_fn *fn)
 	}
 	cq->irq_enabled = true;
 	nvmf_ctrlr_enable(fn->ctrlr);
+	nvmf_arb_reset(fn, NVME_CC_AMS(fn->cc) == NVME_CC_AMS_WRRU);
 	fn->csts |= NVME_CSTS_RDY_MASK;
 }
 
@@ -251,7 +253,7 @@ plx_noinline void nvmf_fn_attend(struct nvmf_fn *fn)
 		fn->last.len = 0;
 		fn->resolve = true;
 	}
-	fn->attention = 0;
+	fn->attention = fn->arb.weighted;
 	if (atomic_load_explicit(&fn->vanished, memory_order_relaxed) == 1) {
 		/* like a card pulled out: nothing is fetched and nothing completes any more */
 		fn_kill_queues(fn);

@@ -160,10 +160,9 @@ static plx_noinline int sq_bad_tail(struct nvmf_sq *sq)
 	return 0;
 }
 
-static int sq_fetch(struct nvmf_sq *sq, uint32_t tail)
+static inline int sq_fetch(struct nvmf_sq *sq, uint32_t tail, uint32_t burst)
 {
 	uint32_t n = (tail >= sq->head ? tail : tail + sq->size) - sq->head;
-	uint32_t burst = sq->fn->burst;
 	int done = 0;
 
 	if (plx_unlikely(tail >= sq->size))
@@ -202,8 +201,11 @@ int nvmf_fn_poll(void *arg)
 
 	if (plx_unlikely(fn->attention | atomic_load_explicit(&fn->vanished, memory_order_relaxed) |
 			 (atomic_load_explicit(&fn->region_gen, memory_order_relaxed) !=
-			  fn->region_gen_seen)))
+			  fn->region_gen_seen))) {
 		nvmf_fn_attend(fn);
+		if (fn->arb.weighted)
+			return nvmf_fn_poll_weighted(fn);
+	}
 	for (uint32_t i = 0; i < fn->nactive; i++) {
 		struct nvmf_sq *sq = fn->active[i];
 		uint32_t tail = __atomic_load_n(sq->tail_db, __ATOMIC_ACQUIRE);
@@ -212,9 +214,20 @@ int nvmf_fn_poll(void *arg)
 			continue;
 		if (plx_unlikely(sq->eventidx != NULL))
 			set_eventidx(sq->eventidx, tail, sq->size);
-		done += sq_fetch(sq, tail);
+		done += sq_fetch(sq, tail, fn->burst);
 	}
 	return done;
+}
+
+int nvmf_sq_turn(struct nvmf_sq *sq, uint32_t max)
+{
+	uint32_t tail = __atomic_load_n(sq->tail_db, __ATOMIC_ACQUIRE);
+
+	if (tail == sq->head)
+		return 0;
+	if (sq->eventidx)
+		set_eventidx(sq->eventidx, tail, sq->size);
+	return sq_fetch(sq, tail, max);
 }
 
 /* ---- life of queues ---- */
@@ -558,6 +571,7 @@ void nvmf_fn_create_sq(struct nvmf_fn *fn, struct nvmf_req *req)
 		nvmf_req_complete(req, create_errno());
 		return;
 	}
+	fn->sqs[qid]->prio = req->cmd.cdw11 >> 1 & 3;
 	nvmf_fn_dbbuf_queue(fn, qid);
 	nvmf_req_complete(req, 0);
 }

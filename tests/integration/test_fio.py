@@ -312,8 +312,6 @@ def test_what_cannot_be_is_said_in_one_line():
                    "high_weight=4", "wrr_priority=2"):
         one_line(fio(*options(read, f"--{option}", SMALL, "--numjobs=2")),
                  f"{option.partition('=')[0]}(=1: '|: ).*leave it out")
-    # the driver warns, too
-    fio(*options(read, "--enable_wrr=1", SMALL)).fails(1, "enable_wrr=1: 'v' has no weighted round robin .*leave it out")
     one_line(fio(*options(read, "--enable_wrr=1", "--low_weight=4")), "low_weight=4, medium_weight=0.*set all three")
 
 

@@ -320,9 +320,16 @@ uint16_t host_create_cq(struct host *h, uint16_t qid, uint32_t size)
 
 uint16_t host_create_sq(struct host *h, uint16_t qid, uint32_t size, uint16_t cqid)
 {
+	return host_create_sq_of(h, qid, size, cqid, NVMF_PRIO_URGENT);
+}
+
+uint16_t host_create_sq_of(struct host *h, uint16_t qid, uint32_t size, uint16_t cqid,
+			   enum nvmf_prio prio)
+{
 	if (!h->q[qid].sqes)
 		queue_init(h, qid, size, size);
-	return create(h, nvme_admin_create_sq, qid, size, 1 | (uint32_t)cqid << 16, h->q[qid].sqes);
+	return create(h, nvme_admin_create_sq, qid, size, 1 | prio << 1 | (uint32_t)cqid << 16,
+		      h->q[qid].sqes);
 }
 
 uint16_t host_create_queue(struct host *h, uint16_t qid, uint32_t size)
@@ -390,8 +397,8 @@ int host_enable(struct host *h)
 	nvmf_fn_reg_write(&h->fn, NVME_REG_ASQ, host_iova(h, q->sqes), 8);
 	nvmf_fn_reg_write(&h->fn, NVME_REG_ACQ, host_iova(h, q->cqes), 8);
 	nvmf_fn_reg_write(&h->fn, NVME_REG_CC,
-			  1 | NVME_CC_CSS_CSI << NVME_CC_CSS_SHIFT | 6 << NVME_CC_IOSQES_SHIFT |
-				  4 << NVME_CC_IOCQES_SHIFT,
+			  1 | NVME_CC_CSS_CSI << NVME_CC_CSS_SHIFT | h->ams << NVME_CC_AMS_SHIFT |
+				  6 << NVME_CC_IOSQES_SHIFT | 4 << NVME_CC_IOCQES_SHIFT,
 			  4);
 	if (!host_poll(h, is_ready, &h->fn))
 		return -ETIMEDOUT;

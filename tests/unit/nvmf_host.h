@@ -88,6 +88,7 @@ struct host {
 	char *arena; /* between two pages that fault */
 	size_t used;
 	bool error;
+	uint32_t ams; /* CC.AMS of host_enable() */
 	struct host_remote remote;
 	struct host_queue q[HOST_MAX_QID + 1]; /* by qid; sqes NULL: not created */
 };
@@ -154,6 +155,9 @@ void host_prp(struct host *h, struct plx_nvme_cmd *cmd, const void *buf, size_t 
 uint16_t host_create_cq(struct host *h, uint16_t qid, uint32_t size);
 uint16_t host_create_sq(struct host *h, uint16_t qid, uint32_t size, uint16_t cqid);
 uint16_t host_create_queue(struct host *h, uint16_t qid, uint32_t size);
+/** host_create_sq_of - with this priority (QPRIO) */
+uint16_t host_create_sq_of(struct host *h, uint16_t qid, uint32_t size, uint16_t cqid,
+			   enum nvmf_prio prio);
 /** host_delete_queue - submission queue, then completion queue. Return: the status of the first
  *  that fails */
 uint16_t host_delete_queue(struct host *h, uint16_t qid);
