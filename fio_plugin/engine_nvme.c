@@ -13,6 +13,9 @@
 #include <verify.h>
 #include <zbd.h>
 
+/* as in fio_plugin.h */
+#pragma weak zbd_do_io_u_trim
+
 /* One I/O of a job: what fio's io_u knows as engine_data. Lives as long as the job */
 struct nvme_req {
 	struct job_io io;
@@ -52,6 +55,8 @@ struct nvme_job {
 	/* cold */
 	const struct nvme_options *o;
 	bool verifies;
+	bool waits; /* enable_interrupts=1 */
+	struct job_wait wait;
 	struct plx_nvme_ctrlr **own; /* inline: a controller for each lane, or NULL */
 	struct plx_poller *admin;
 	struct nvme_req *reqs; /* iodepth of them, and their parts */
@@ -157,6 +162,7 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 	};
 
 	plx_nvme_rw_ref(l->ns, &rw, slba);
+	placement_set(&rw, u);
 	if (r->iov) {
 		rw.iov = r->iov;
 		rw.iovcnt = pieces(u, r->iov, (size_t)o->sge_size);
@@ -178,7 +184,7 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 }
 
 /* With zonemode=zbd a trim empties a zone, which fio takes note of, and waits for */
-static int trim_zone(const struct thread_data *td, struct nvme_req *r)
+static int trim_zone(struct thread_data *td, struct nvme_req *r)
 {
 	int rc = zbd_do_io_u_trim(td, r->io.io_u);
 
@@ -188,7 +194,7 @@ static int trim_zone(const struct thread_data *td, struct nvme_req *r)
 	return 0;
 }
 
-static plx_noinline int submit_other(const struct thread_data *td, const struct nvme_lane *l,
+static plx_noinline int submit_other(struct thread_data *td, const struct nvme_lane *l,
 				     struct nvme_req *r)
 {
 	struct io_u *u = r->io.io_u;
@@ -275,6 +281,17 @@ static plx_noinline bool none_outstanding(const struct nvme_job *job)
 	return !n;
 }
 
+/* Nothing to do before the next interrupt? */
+static plx_noinline void wait_for_lanes(struct nvme_job *job, const struct timespec *start,
+					const struct timespec *t)
+{
+	for (unsigned i = 0; i < job->nlanes; i++) {
+		if (!plx_nvme_qpair_arm(job->lanes[i].qp))
+			return;
+	}
+	wait_for_any(&job->wait, start, t);
+}
+
 static int nvme_getevents(struct thread_data *td, unsigned int min, unsigned int max,
 			  const struct timespec *t)
 {
@@ -291,7 +308,11 @@ static int nvme_getevents(struct thread_data *td, unsigned int min, unsigned int
 				return -ENXIO;
 			break;
 		}
-	} while (job->events.n < min && (!t || !past_time(&start, t)));
+		if (job->events.n >= min)
+			break;
+		if (plx_unlikely(job->waits))
+			wait_for_lanes(job, &start, t);
+	} while (!t || !past_time(&start, t));
 	return events_take(&job->events, max);
 }
 
@@ -485,7 +506,7 @@ static int setup_file(struct thread_data *td, struct fio_file *f)
 	}
 	ns_format_init(&format, ns, o);
 	if (check_format(td, f, ns, &format) || check_zones(td, f, ns) ||
-	    (!c->thread && check_queues(td, f, c)))
+	    placement_check(td, f, c->ctrlr, ns) || (!c->thread && check_queues(td, f, c)))
 		return -1;
 	zns = plx_nvme_ns_zns(ns);
 	if (file_is(td, f, zns ? zns->zones * zns->zone_blocks : plx_nvme_ns_blocks(ns),
@@ -610,6 +631,7 @@ static void job_free(void *arg)
 	struct nvme_job *job = arg;
 	struct plx_thread *before = plx_thread_enter(job->thread);
 
+	wait_end(&job->wait);
 	destroy_qpairs(job);
 	plx_poller_destroy(job->admin);
 	for (unsigned i = 0; i < job->nlanes; i++) {
@@ -628,6 +650,9 @@ static void job_free(void *arg)
 	free(job->events.list);
 	free(job);
 }
+
+static const char *const priorities[] = { ", of urgent priority", ", of high priority",
+					  ", of medium priority", ", of low priority" };
 
 static int open_lane(struct thread_data *td, struct nvme_job *job, struct nvme_lane *l,
 		     const struct fio_file *f, const struct plx_nvme_trid *trid,
@@ -649,9 +674,11 @@ static int open_lane(struct thread_data *td, struct nvme_job *job, struct nvme_l
 	l->shift = l->format.shift;
 	if (job->o->zone_append)
 		l->append = plx_nvme_ns_zns(l->ns)->zone_blocks;
-	l->plain = !job->o->enable_sgl && !plx_nvme_ns_md_size(l->ns) && l->shift && !l->append;
+	l->plain = !job->o->enable_sgl && !plx_nvme_ns_md_size(l->ns) && l->shift && !l->append &&
+		   !placement_wanted(td);
 	plx_nvme_qpair_opts_init(&opts);
 	opts.priority = job->o->enable_wrr ? (uint8_t)job->o->wrr_priority : 0;
+	opts.interrupts = job->waits;
 	if (td->o.iodepth + 1 > 256)
 		opts.queue_size = td->o.iodepth + 1;
 	l->qp = plx_nvme_qpair_create(ctrlr, &opts);
@@ -662,9 +689,12 @@ static int open_lane(struct thread_data *td, struct nvme_job *job, struct nvme_l
 					       : strerror(errno));
 		return -1;
 	}
+	if (job->waits && wait_add(td, &job->wait, f, l->qp))
+		return -1;
 	if (job->o->print_qid_mappings)
-		log_info("%s: job %d (%s): '%s' is on queue pair %u\n", td->io_ops->name,
-			 td->thread_number, td->o.name, f->file_name, plx_nvme_qpair_id(l->qp));
+		log_info("%s: job %d (%s): '%s' is on queue pair %u%s\n", td->io_ops->name,
+			 td->thread_number, td->o.name, f->file_name, plx_nvme_qpair_id(l->qp),
+			 job->o->enable_wrr ? priorities[job->o->wrr_priority] : "");
 	return 0;
 }
 
@@ -749,6 +779,8 @@ static int nvme_init(struct thread_data *td)
 		return 1;
 	job->o = td->eo;
 	job->verifies = td->o.verify != VERIFY_NONE;
+	job->waits = job->o->enable_interrupts;
+	job->wait.epoll = -1;
 	job->lanes = calloc(td->o.nr_files, sizeof(*job->lanes));
 	job->own = calloc(td->o.nr_files, sizeof(struct plx_nvme_ctrlr *));
 	if (!job->lanes || !job->own) {
@@ -796,7 +828,7 @@ static int nvme_io_u_init(struct thread_data *td, struct io_u *u)
 			.io_u_init = nvme_io_u_init, .iomem_free = nvme_iomem_free,                \
 			.get_zoned_model = nvme_zoned_model, .report_zones = zones_fio_report,     \
 			.reset_wp = zones_fio_reset, .get_max_open_zones = nvme_max_open_zones,    \
-			.options = nvme_option_table,                                              \
+			PLACEMENT_OPS.options = nvme_option_table,                                 \
 			.option_struct_size = sizeof(struct nvme_options),                         \
 	}
 

@@ -6,6 +6,8 @@
  *   shared.c       what all jobs of a process share: environment, application thread, controllers
  *   job.c          what both engines do alike for a job: checks, sizes, buffers
  *   zones.c        zoned namespaces
+ *   placement.c    streams and flexible data placement, where fio has them
+ *   wait.c         interrupts
  *   engine_nvme.c  the engine "spdk" (and "pollux"): the NVMe driver
  *   engine_bdev.c  the engine "spdk_bdev" (and "pollux_bdev"): the block layer
  *
@@ -27,9 +29,9 @@
 #pragma weak segments
 #pragma weak thread_number
 #pragma weak is_backend
-#pragma weak zbd_do_io_u_trim
 
 #include <pollux/nvme.h>
+#include <pollux/nvme_fdp.h>
 #include <pollux/nvmf.h>
 #include <pollux/thread.h>
 
@@ -173,6 +175,67 @@ int zones_fio_reset(struct thread_data *td, struct fio_file *f, uint64_t offset,
  *  zone_path_close() it. Return: 0; -errno after a line */
 int zone_path_open(struct thread_data *td, struct fio_file *f, struct zone_path *p);
 void zone_path_close(struct thread_data *td, struct zone_path *p);
+
+/** struct path_command - a command on the way there; path_command_done() is its callback.
+ *  path_command_wait() for it, with @rc of the submission. Return: 0; -EIO; @rc, with -EAGAIN after
+ *  a poll */
+struct path_command {
+	bool done;
+	bool failed;
+};
+void path_command_done(void *arg, const struct plx_nvme_cpl *cpl);
+int path_command_wait(const struct zone_path *p, struct path_command *c, int rc);
+
+/* ---- placement.c ---- */
+
+/* dataplacement= of fio 3.38 and later: streams, and flexible data placement */
+#ifdef PLX_FIO_PLACEMENT
+#define PLACEMENT_OPS .fdp_fetch_ruhs = placement_fetch,
+struct fio_ruhs_info;
+/** placement_fetch - fio's fdp_fetch_ruhs(): the namespace's placement identifiers */
+int placement_fetch(struct thread_data *td, struct fio_file *f, struct fio_ruhs_info *ruhs);
+/** placement_check - what the controller does not have is refused. Return: 0; -1 after a line */
+int placement_check(const struct thread_data *td, const struct fio_file *f,
+		    struct plx_nvme_ctrlr *c, const struct plx_nvme_ns *ns);
+static inline bool placement_wanted(const struct thread_data *td)
+{
+	return td->o.dp_type;
+}
+static inline void placement_set(struct plx_nvme_rw *rw, const struct io_u *u)
+{
+	if (u->dtype)
+		plx_nvme_rw_directive(rw, (uint8_t)u->dtype, (uint16_t)u->dspec);
+}
+#else
+#define PLACEMENT_OPS
+static inline int placement_check(const struct thread_data *td, const struct fio_file *f,
+				  struct plx_nvme_ctrlr *c, const struct plx_nvme_ns *ns)
+{
+	return 0;
+}
+static inline bool placement_wanted(const struct thread_data *td)
+{
+	return false;
+}
+static inline void placement_set(struct plx_nvme_rw *rw, const struct io_u *u)
+{
+}
+#endif
+
+/* ---- wait.c ---- */
+
+/** struct job_wait - what a job with enable_interrupts=1 waits for; @epoll is -1 without */
+struct job_wait {
+	int epoll;
+};
+
+/** wait_add - @qp was made with interrupts. Return: 0; -1 after a line when there are none */
+int wait_add(const struct thread_data *td, struct job_wait *w, const struct fio_file *f,
+	     const struct plx_nvme_qpair *qp);
+/** wait_for_any - until an interrupt of one of them came, all of which are armed, for @t at most
+ *  since @start; NULL: until then */
+void wait_for_any(const struct job_wait *w, const struct timespec *start, const struct timespec *t);
+void wait_end(struct job_wait *w);
 
 /* ---- job.c ---- */
 

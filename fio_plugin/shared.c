@@ -307,6 +307,7 @@ static void ctrlr_options(struct plx_nvme_ctrlr_opts *opts, const struct nvme_op
 	opts->retry_count = 0; /* what fails is fio's to report */
 	opts->use_sgl = o->enable_sgl;
 	opts->weighted_arbitration = o->enable_wrr;
+	opts->interrupts = o->enable_interrupts;
 	opts->arb_burst = o->arbitration_burst < 7 ? 1u << o->arbitration_burst : 0;
 	opts->arb_low = (uint32_t)o->low_weight;
 	opts->arb_medium = (uint32_t)o->medium_weight;
@@ -408,6 +409,7 @@ static int check_shared(const struct thread_data *td, const struct shared_ctrlr 
 		int mine, first;
 	} both[] = {
 		{ "enable_sgl", o->enable_sgl, c->first.enable_sgl },
+		{ "enable_interrupts", o->enable_interrupts, c->first.enable_interrupts },
 		{ "enable_wrr", o->enable_wrr, c->first.enable_wrr },
 		{ "arbitration_burst", o->arbitration_burst, c->first.arbitration_burst },
 		{ "low_weight", o->low_weight, c->first.low_weight },
@@ -456,6 +458,14 @@ struct shared_ctrlr *shared_attach(const struct thread_data *td, const struct pl
 		engine_error(td,
 			     "virtual=%s: it goes with trtype=VIRTUAL, not with %s: leave it out",
 			     spec, plx_nvme_trtype_name(trid->trtype));
+		return NULL;
+	}
+	if (o->enable_interrupts && trid->trtype == PLX_NVME_TR_VIRTUAL) {
+		engine_error(
+			td,
+			"enable_interrupts=1: '%s' is in this process, where its controller has "
+			"to be polled: leave it out",
+			trid->traddr);
 		return NULL;
 	}
 	if (c)

@@ -13,22 +13,21 @@
 #include <zbd_types.h>
 
 #define REPORT_BYTES 65536u
+/* the name of later versions of fio, that count active zones, too */
+#ifdef ZBD_MAX_WRITE_ZONES
+#define ZBD_MAX_OPEN_ZONES ZBD_MAX_WRITE_ZONES
+#endif
 
-struct zone_command {
-	bool done;
-	bool failed;
-};
-
-static void command_done(void *arg, const struct plx_nvme_cpl *cpl)
+void path_command_done(void *arg, const struct plx_nvme_cpl *cpl)
 {
-	struct zone_command *c = arg;
+	struct path_command *c = arg;
 
 	c->done = true;
 	c->failed = !plx_nvme_ok(cpl);
 }
 
-/* @rc: of the submission. A controller that goes calls back, too. Return: 0; -EIO; @rc */
-static int wait_for(const struct zone_path *p, struct zone_command *c, int rc)
+/* A controller that goes calls back, too */
+int path_command_wait(const struct zone_path *p, struct path_command *c, int rc)
 {
 	while (!rc && !c->done)
 		plx_nvme_qpair_poll(p->qp, 0);
@@ -39,29 +38,29 @@ static int wait_for(const struct zone_path *p, struct zone_command *c, int rc)
 
 static int command_report(const struct zone_path *p, uint64_t slba, void *buf, uint32_t len)
 {
-	struct zone_command c;
+	struct path_command c;
 	int rc;
 
 	do {
-		c = (struct zone_command){ 0 };
-		rc = wait_for(p, &c,
-			      plx_nvme_zns_report(p->ns, p->qp, slba, false,
-						  NVME_ZNS_ZRAS_REPORT_ALL, true, buf, len,
-						  command_done, &c));
+		c = (struct path_command){ 0 };
+		rc = path_command_wait(p, &c,
+				       plx_nvme_zns_report(p->ns, p->qp, slba, false,
+							   NVME_ZNS_ZRAS_REPORT_ALL, true, buf, len,
+							   path_command_done, &c));
 	} while (rc == -EAGAIN);
 	return rc;
 }
 
 static int command_reset(const struct zone_path *p, uint64_t slba, uint32_t flags)
 {
-	struct zone_command c;
+	struct path_command c;
 	int rc;
 
 	do {
-		c = (struct zone_command){ 0 };
-		rc = wait_for(p, &c,
-			      plx_nvme_zns_mgmt(p->ns, p->qp, slba, NVME_ZNS_ZSA_RESET, flags, NULL,
-						command_done, &c));
+		c = (struct path_command){ 0 };
+		rc = path_command_wait(p, &c,
+				       plx_nvme_zns_mgmt(p->ns, p->qp, slba, NVME_ZNS_ZSA_RESET,
+							 flags, NULL, path_command_done, &c));
 	} while (rc == -EAGAIN);
 	return rc;
 }

@@ -123,6 +123,20 @@ def test_both_engines_in_one_run():
 
 # ---- what jobs do ----
 
+def test_queues_have_priorities():
+    """which commands go first is a matter of tests/unit/test_nvmf_arbitration.c"""
+    weights = ("--low_weight=1", "--medium_weight=4", "--high_weight=16", "--arbitration_burst=3")
+    for spec in ("size=16M", f"size=16M,core={min(os.sched_getaffinity(0))}"):
+        result = fio(*options("--enable_wrr=1", *weights, f"--virtual={spec}", "--rw=randread", "--io_size=2M", "--wrr_priority=0",
+                              "--print_qid_mappings=1"), *[
+            word for prio in (1, 2, 3) for word in ("--name=more", *options(
+                "--enable_wrr=1", *weights, f"--virtual={spec}", "--rw=randread", "--io_size=2M", f"--wrr_priority={prio}",
+                "--print_qid_mappings=1")[1:])]).ok()
+        plx.equal([ios(j) for j in jobs_of(result)], [512] * 4, "I/Os", result)
+        priorities = dict(re.findall(r"job (\d) .* is on queue pair \d+, of (\w+) priority", result.out))
+        plx.equal([priorities.get(job) for job in "1234"], ["urgent", "high", "medium", "low"], "priorities", result)
+
+
 def test_what_is_written_is_what_is_read():
     for more in ([], ["--bs=64k", "--enable_sgl=1", "--sge_size=1024"], ["--bs=1m"], ["--iodepth=1"],
                  ["--iodepth=32", "--iodepth_batch=8", "--iodepth_batch_complete_min=4", "--iodepth_batch_complete_max=8"],
@@ -219,11 +233,18 @@ def test_errors_are_counted_where_they_are_to_be():
 NQN = {"nqn": "nqn.2024-01.io.pollux:fio"}
 
 
+SLOW = {"subsystems": [{"subsystem": "bdev", "config": [
+    {"method": "bdev_malloc_create", "params": {"name": "Malloc0", "num_blocks": 4096, "block_size": 4096}},
+    {"method": "bdev_null_create", "params": {"name": "Fast0", "num_blocks": 1 << 20, "block_size": 512}},
+    {"method": "bdev_delay_create", "params": {"name": "Null0", "base_bdev_name": "Fast0", **{
+        f"{which}_{kind}_latency": 20000 for which in ("avg", "p99") for kind in ("read", "write")}}}]}]}
+
+
 @contextlib.contextmanager
-def target():
+def target(bdevs=BDEVS):
     """a plx-tgt with a malloc and a null namespace; the directory of its controller"""
     with plx.scratch() as place:
-        config = {"subsystems": [*BDEVS["subsystems"], {"subsystem": "nvmf", "config": [
+        config = {"subsystems": [*bdevs["subsystems"], {"subsystem": "nvmf", "config": [
             {"method": "nvmf_create_transport", "params": {"trtype": "VFIOUSER"}},
             {"method": "nvmf_create_subsystem", "params": {**NQN, "allow_any_host": True}},
             {"method": "nvmf_subsystem_add_ns", "params": {**NQN, "namespace": {"bdev_name": "Malloc0", "nsid": 1}}},
@@ -251,6 +272,21 @@ def test_a_target_in_another_process():
             run.wait_busy(0.5)
             running.kill()
             run.wait(20).fails(1, "closed the connection")
+
+
+def test_interrupts_are_waited_for():
+    with target(SLOW) as (place, _):
+        file = f"trtype=VFIOUSER traddr={place} ns={{}}"
+        for more in ([], ["--iodepth=32", "--iodepth_batch_complete_min=0", "--bs=64k"], ["--rate_iops=2000"]):
+            j = job("--rw=randwrite", "--verify=crc32c", "--enable_interrupts=1", *more, filename=file.format(1))
+            plx.check(ios(j, "read") >= 256, f"{more}: {ios(j, 'read')} reads verified")
+        # of 20 ms, one at a time: nearly all of the time there is nothing to do
+        j = job("--rw=randread", "--iodepth=1", "--enable_interrupts=1", "--number_ios=100", filename=file.format(2))
+        plx.equal(ios(j), 100, "reads")
+        share = j["usr_cpu"] + j["sys_cpu"]
+        plx.check(share < 20, f"{share:.0f} % of a processor while it waits")
+        one_line(fio(*options("--rw=randread", "--enable_interrupts=1", filename=file.format(1)), "--name=polls", *options(
+            "--rw=randread", filename=file.format(2))[1:]), "enable_interrupts=0: another job uses .* with enable_interrupts=1")
 
 
 # ---- the block layer ----

@@ -16,7 +16,7 @@ FIO = shutil.which("fio")
 ENGINES = plx.BUILD / "fio_plugin/libpollux-fio.so"
 EXAMPLES = plx.SOURCE / "fio_plugin/examples"
 # the controllers, in the order of the options below
-PLAIN, SECOND, PROTECTED, ZONED = range(4)
+PLAIN, SECOND, PROTECTED, ZONED, SLOW = range(5)
 QUEUES = 4
 # a job file's virtual controllers, and the emulated namespaces in their places
 PLACES = {("virtual0", 1): (PLAIN, 1), ("a", 1): (PLAIN, 1), ("b", 1): (SECOND, 1), ("c", 1): (PLAIN, 1), ("c", 2): (PLAIN, 2),
@@ -97,6 +97,16 @@ def test_example_of_protection_information():
         example("protection.fio")
 
 
+def test_example_of_block_devices():
+    # in memory: no bdev stands on an NVMe controller
+    with plx.scratch() as folder:
+        for name in ("bdev.fio", "bdev.json"):
+            text = (EXAMPLES / name).read_text(encoding="utf-8").replace("runtime=10", "runtime=1")
+            pathlib.Path(folder, name).write_text(text, encoding="utf-8")
+        for j in jobs_of(fio("bdev.fio", cwd=folder, timeout=120)):
+            plx.check(ios(j), f"{j['jobname']} did nothing")
+
+
 def test_protection_information_is_checked_by_the_device():
     checks = ["--pi_chk=GUARD|REFTAG|APPTAG", "--rw=write", "--size=1M"]
     with ours(PROTECTED):
@@ -129,6 +139,18 @@ def test_an_interrupt_leaves_no_queue_behind():
     # the group is free, too
     with pcie.disk(pcie.controllers()[SECOND]) as disk:
         plx.run("/usr/bin/dd", f"if={disk}", "of=/dev/null", "bs=64k", "count=16", "iflag=direct").ok()
+
+
+def test_interrupts_are_waited_for():
+    with ours(PLAIN, SECOND, SLOW):
+        both = f"{filename(PLAIN)}:{filename(SECOND)}"
+        j = jobs_of(fio(*options("--rw=randwrite", "--verify=crc32c", "--enable_interrupts=1", "--size=8M", file=both)))[0]
+        plx.equal(ios(j, "read"), 2048, "reads verified")
+        # 10 I/Os a second: nearly all of the time there is nothing to do
+        j = jobs_of(fio(*options("--rw=randread", "--iodepth=1", "--enable_interrupts=1", "--number_ios=60", file=filename(SLOW))))[0]
+        plx.equal(ios(j), 60, "reads")
+        share = j["usr_cpu"] + j["sys_cpu"]
+        plx.check(share < 30, f"{share:.0f} % of a processor while it waits")
 
 
 def zoned(*args):
@@ -190,7 +212,7 @@ if not FIO or not ENGINES.exists():
     def test_the_engines():
         plx.skip("fio is not installed, or the engines are not built (-Dfio_source, see ci/fio-source)")
 
-vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
+vm.main_in_guest("--iommu", "48", "--memory", "1536", "--qemu", pcie.SLOW, "--module", "vfio-pci", "--module", "nvme",
                  "--nvme", "serial=PLXA", "--ns", "size=16M", "--ns", "size=16M",
                  "--nvme", f"serial=PLXB,max_ioqpairs={QUEUES}", "--ns", "size=16M",
                  "--nvme", "serial=PLXP", "--ns", "size=4M,ms=8,pi=1", "--ns", "size=4M,ms=8,mset=1,pi=1",
