@@ -21,6 +21,23 @@ static void ctrlr_fatal(struct plx_nvme_ctrlr *c, uint64_t now)
 	ctrlr_start_reset(c, "it reports a fatal status (CSTS.CFS)");
 }
 
+/* While it is being set up: its commands would come back as late as their deadline. Twice, as the
+ * first look may have been taken before it was enabled (struct plx_pcie_backend.watch). */
+static void watch_setup(struct plx_nvme_ctrlr *c, uint32_t csts)
+{
+	bool well = c->step <= NVME_STEP_ENABLE || (NVME_CSTS_RDY(csts) && !NVME_CSTS_CFS(csts));
+
+	c->unwell = well ? 0 : c->unwell + 1;
+	if (c->unwell < 2)
+		return;
+	c->unwell = 0;
+	if (NVME_CSTS_CFS(csts))
+		ctrlr_stuck(c, -EIO, "reports a fatal status (CSTS.CFS) while it is being set up");
+	else
+		ctrlr_stuck(c, -EIO,
+			    "is not ready any more (CSTS.RDY is 0) while it is being set up");
+}
+
 void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 {
 	uint32_t csts;
@@ -35,7 +52,7 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 	if (csts == UINT32_MAX)
 		ctrlr_absent(c);
 	else if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)
-		return;
+		watch_setup(c, csts);
 	else if (NVME_CSTS_CFS(csts))
 		ctrlr_fatal(c, now);
 	else if (!NVME_CSTS_RDY(csts))

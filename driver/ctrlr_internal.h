@@ -202,6 +202,7 @@ struct plx_nvme_ctrlr {
 
 	/* a ready controller's needs */
 	uint64_t alive_tsc; /* next look at CSTS */
+	unsigned unwell; /* looks in a row at what should not be, while it is being set up */
 	uint64_t fatal_tsc; /* when CSTS.CFS last made it reset; 0: never */
 	uint64_t keep_alive_tsc; /* next Keep Alive */
 	uint64_t keep_alive_ticks; /* period; 0: none */

@@ -90,6 +90,34 @@ Test(nvme_stuck, a_function_that_cannot_be_reset_says_so)
 	}
 }
 
+Test(nvme_stuck, one_that_stops_while_it_is_set_up_is_not_waited_for)
+{
+	static const struct {
+		uint32_t csts;
+		const char *text;
+	} cases[] = {
+		{ 3, "reports a fatal status (CSTS.CFS) while it is being set up" },
+		{ 0, "is not ready any more (CSTS.RDY is 0) while it is being set up" },
+	};
+
+	opts.admin_timeout_ms = 60000;
+	for (unsigned i = 0; i < PLX_ARRAY_SIZE(cases); i++) {
+		struct plx_nvme_ctrlr *c;
+
+		fake.silent = FAKE_ADMIN(nvme_admin_identify, 1);
+		fake.flrs = 0;
+		c = plx_nvme_connect_start(&trid, &opts);
+		UNTIL(c, NULL, c->step == NVME_STEP_ID_CTRL);
+		fake.csts = cases[i].csts;
+		UNTIL(c, NULL, fake.flrs == 1 && c->step == NVME_STEP_ID_CTRL);
+		fake.csts = cases[i].csts;
+		UNTIL(c, NULL, failed(c));
+		cr_expect(strstr(plx_nvme_ctrlr_failure(c), cases[i].text), "%s",
+			  plx_nvme_ctrlr_failure(c));
+		plx_nvme_disconnect(c);
+	}
+}
+
 /* I/O that was under way has come back, and more is done */
 static void goes_on(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp, struct result *lost)
 {
