@@ -49,9 +49,9 @@ def load(name, code, *says, timeout=(), **more):
     return Failure(name, code, *says, tool=perf, args=LOAD + timeout, **more)
 
 
-HANGS = ("--timeout", "1s")
-ABORTS = ("takes longer than 1000 ms: aborting it",) * 4
-OUTLIVED = "resetting it: a command of queue pair 1 outlived its timeout of 1000 ms"
+HANGS = ("--timeout", "2s")
+ABORTS = ("takes longer than 2000 ms: aborting it",) * 4
+OUTLIVED = "resetting it: a command of queue pair 1 outlived its timeout of 2000 ms"
 
 STARTING = [
     Failure("stuck", 1, STUCK + RESET, STUCK + AGAIN, within=2 * READY_S),
@@ -77,8 +77,8 @@ UNDER_LOAD = [
 ]
 STORMS = ("aer-storm", "aer-storm-namespaces")
 HANGING = [
-    load("io-stuck", 1, *ABORTS, OUTLIVED, STUCK + RESET, READY, goes_on=True, timeout=HANGS, within=2 + READY_S),
-    load("io-stuck-for-good", 1, *ABORTS, OUTLIVED, STUCK + RESET, STUCK + AGAIN, timeout=HANGS, within=2 + 2 * READY_S),
+    load("io-stuck", 1, *ABORTS, OUTLIVED, STUCK + RESET, READY, goes_on=True, timeout=HANGS, within=4 + READY_S),
+    load("io-stuck-for-good", 1, *ABORTS, OUTLIVED, STUCK + RESET, STUCK + AGAIN, timeout=HANGS, within=4 + 2 * READY_S),
 ]
 
 
@@ -113,7 +113,7 @@ def test_a_storm_of_events_is_told_once():
 def test_completions_that_nobody_can_take():
     """each command hangs, or resets the controller: one failed I/O ends the run"""
     few = ("-q", "4", "-d", "100", "-w", "randrw", "-M", "50", *HANGS)
-    judge([Failure("io-wrong-phase", 1, *ABORTS, OUTLIVED, tool=perf, args=few, within=2),
+    judge([Failure("io-wrong-phase", 1, *ABORTS, OUTLIVED, tool=perf, args=few, within=4),
            Failure("io-wrong-cid", 1, "queue pair 1: completion of command identifier [0-9]+, which is not outstanding",
                    "resetting it: queue pair 1 got a completion nobody waits for", tool=perf, args=few)])
 

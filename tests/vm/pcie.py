@@ -160,10 +160,53 @@ class Meddler:
         plx.check(self.words[CSTS // 4] in (0, 0xffffffff), f"CSTS is {self.words[CSTS // 4]:#x}")
 
 
+def is_ready(bdf):
+    with open(BUS / "devices" / bdf / "resource0", "r+b", buffering=0) as file, mmap.mmap(file.fileno(), 4096) as memory, \
+            memoryview(memory) as view, view.cast("I") as words:
+        return words[CC // 4] & 1 and words[CSTS // 4] & 1
+
+
+@contextlib.contextmanager
 def loaded(bdf, *arguments):
-    """plx-perf under way, until it is interrupted; I/O that fails does not end it"""
-    return plx.start("plx-perf", "-r", trid(bdf), "-q", "8", "-w", "randread", "-t", "600", "-Q", "1000000",
-                     "--interval", "200ms", "--json", "-", *arguments)
+    """plx-perf, with I/O under way, until it is interrupted; for `with`. I/O that fails does not end it"""
+    with plx.start("plx-perf", "-r", trid(bdf), "-q", "8", "-w", "randread", "-t", "600", "-Q", "1000000",
+                   "--interval", "200ms", "--json", "-", *arguments) as running:
+        vm.wait_until(lambda: running.process.poll() is not None or is_ready(bdf), f"{bdf} to be enabled")
+        running.wait_busy((running.busy() + 1) / plx.PATIENCE)
+        yield running
+
+
+def times(n, text):
+    """a regular expression: `text` n times, however far apart"""
+    return f"(?s)(?:{text}.*){{{n}}}"
+
+
+FATAL = r"reports a fatal status \(CSTS.CFS\)"
+
+
+def meddled_with(running, bdf, meddle, says, ready):
+    """once, and what comes of it; `ready`: how often it has become ready again, None when it does not"""
+    with Meddler(running, bdf) as meddler:
+        getattr(meddler, meddle)()
+    running.wait_for(says)
+    if ready is not None:
+        running.wait_for(times(ready, "ready again"))
+
+
+def fatal_thrice(bdf, *arguments):
+    """a reset, a reset of the function, the end"""
+    with loaded(bdf, *arguments) as running:
+        meddled_with(running, bdf, "enable_with_bad_queues", "resetting it: it " + FATAL, 1)
+        meddled_with(running, bdf, "enable_with_bad_queues", FATAL + " again, right after a reset: resetting its function", 2)
+        meddled_with(running, bdf, "enable_with_bad_queues", FATAL + " again, right after a reset, although its function", None)
+        running.wait().fails(1)
+
+
+def hidden_for_a_while(bdf, *arguments):
+    """what a reset does not help, as it reaches nothing"""
+    with loaded(bdf, *arguments) as running:
+        meddled_with(running, bdf, "hide", "CSTS.RDY to become 1 .*: resetting its function", 1)
+        goes_on(running, 1)
 
 
 def goes_on(running, busy):

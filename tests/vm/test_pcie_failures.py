@@ -10,7 +10,6 @@ import vm
 import plx
 import pcie
 
-FATAL = r"reports a fatal status \(CSTS.CFS\)"
 DISABLED = r"disabled by somebody else \(CSTS.RDY is 0\)"
 
 
@@ -24,45 +23,28 @@ def functions():
     return [c for c in pcie.controllers() if bus.count(c.rpartition(".")[0]) == 2]
 
 
-def times(n, text):
-    return f"(?s)(?:{text}.*){{{n}}}"
-
-
-def meddled_with(running, bdf, meddle, says, ready):
-    """once, and what comes of it; `ready`: how often it has become ready again, None when it does not"""
-    with pcie.Meddler(running, bdf) as meddler:
-        getattr(meddler, meddle)()
-    running.wait_for(says)
-    if ready is not None:
-        running.wait_for(times(ready, "ready again"))
-
-
+@vm.long
 def test_disabled_under_load_with_interrupts_and_shadow_doorbells():
     for more in ((), ("--interrupts",)):
         with pcie.bound(plain(), "vfio-pci") as bdf, pcie.loaded(bdf, "--verify", "-w", "randrw", "-M", "50", *more) as running:
-            running.wait_busy(4 / plx.PATIENCE)
             for n in range(1, 4):
-                meddled_with(running, bdf, "disable", times(n, DISABLED), n)
+                pcie.meddled_with(running, bdf, "disable", pcie.times(n, DISABLED), n)
             r = pcie.goes_on(running, 1)
             plx.equal(r.json()["total"]["mismatches"], 0, "mismatches", r)
 
 
 def test_fatal_status_again_and_again():
-    with pcie.bound(plain(), "vfio-pci") as bdf, pcie.loaded(bdf, "--interrupts") as running:
-        running.wait_busy(4 / plx.PATIENCE)
-        meddled_with(running, bdf, "enable_with_bad_queues", "resetting it: it " + FATAL, 1)
-        meddled_with(running, bdf, "enable_with_bad_queues", FATAL + " again, right after a reset: resetting its function", 2)
-        meddled_with(running, bdf, "enable_with_bad_queues", FATAL + " again, right after a reset, although its function", None)
-        running.wait().fails(1)
+    with pcie.bound(plain(), "vfio-pci") as bdf:
+        pcie.fatal_thrice(bdf, "--interrupts")
 
 
+@vm.long
 def test_registers_that_are_not_there_for_a_while():
-    with pcie.bound(plain(), "vfio-pci") as bdf, pcie.loaded(bdf, "--interrupts") as running:
-        running.wait_busy(4 / plx.PATIENCE)
-        meddled_with(running, bdf, "hide", "CSTS.RDY to become 1 .*: resetting its function", 1)
-        pcie.goes_on(running, 1)
+    with pcie.bound(plain(), "vfio-pci") as bdf:
+        pcie.hidden_for_a_while(bdf, "--interrupts")
 
 
+@vm.long
 def test_two_functions_of_one_group():
     first, second = functions()
     group = (pcie.BUS / "devices" / first / "iommu_group").resolve().name
@@ -75,7 +57,6 @@ def test_two_functions_of_one_group():
             r = pcie.verified(first, "-r", pcie.trid(second))
             plx.equal(len(r.json()["jobs"]), 2, "devices", r)
             with pcie.loaded(first) as running:
-                running.wait_busy(4 / plx.PATIENCE)
                 pcie.perf(second).fails(1, says=rf"{second}.*its IOMMU group /dev/vfio/{group} is in use by another process")
                 running.signal(signal.SIGINT)
                 running.wait().ok()

@@ -24,6 +24,13 @@ def test_kernel_and_we_read_what_the_other_wrote():
     pcie.exchange(pcie.controllers()[0], "uio_pci_generic")
 
 
+@vm.long
+def test_controllers_that_fail_have_their_function_reset():
+    with pcie.bound(pcie.controllers()[0], "uio_pci_generic") as bdf:
+        pcie.fatal_thrice(bdf)
+        pcie.hidden_for_a_while(bdf)
+
+
 def test_what_cannot_be_used_is_explained():
     bdf = pcie.controllers()[0]
     with pcie.bound(bdf, "uio_pci_generic"):
