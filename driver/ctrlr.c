@@ -110,6 +110,8 @@ static int ctrlr_turn(struct plx_nvme_ctrlr *c)
 		return 0;
 	if (c->dev->ops->poll && !flr_under_way(c))
 		c->dev->ops->poll(c->dev);
+	if (c->share)
+		share_turn(c, now);
 	if (c->admin.sq)
 		n = plx_nvme_qpair_poll(&c->admin, 0);
 	if (ctrlr_state(c) == PLX_NVME_CTRLR_FAILED)
@@ -237,6 +239,7 @@ void plx_nvme_ctrlr_opts_init(struct plx_nvme_ctrlr_opts *opts)
 		.timeout_action = PLX_NVME_TIMEOUT_ABORT,
 		.reset_policy = PLX_NVME_RESET_FAIL_IO,
 		.retry_count = 4,
+		.share_id = -1,
 	};
 }
 
@@ -267,11 +270,15 @@ static void ctrlr_free(struct plx_nvme_ctrlr *c)
 	flr_wait(c);
 	if (c->listening)
 		plx_mem_unlisten(&c->listener);
+	if (c->share)
+		share_end(c);
 	if (c->dev) {
 		pmr_fini(c);
 		cmb_fini(c);
 		c->dev->ops->close(c->dev);
 	}
+	if (c->share)
+		share_free(c);
 	qpair_fini(&c->admin);
 	ctrlr_irq_fini(c);
 	plx_dma_free(c->shadow);
@@ -349,7 +356,7 @@ struct plx_nvme_ctrlr *plx_nvme_connect_start(const struct plx_nvme_trid *trid,
 		errno = ENOMEM;
 		return NULL;
 	}
-	rc = b->open(&c->trid, &c->dev);
+	rc = c->opts.share_id < 0 ? b->open(&c->trid, &c->dev) : share_open(c, b);
 	if (rc) {
 		c->dev = NULL;
 		if (rc == -ENODEV)
@@ -469,6 +476,8 @@ void plx_nvme_disconnect(struct plx_nvme_ctrlr *c)
 	}
 	hmb_take_back(c);
 	plx_nvme_pmr_disable(c);
+	if (c->share)
+		share_leave(c);
 	pthread_mutex_lock(&c->lock);
 	c->closing = true;
 	pthread_mutex_unlock(&c->lock);

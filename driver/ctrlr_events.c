@@ -3,7 +3,7 @@
  * driver/ctrlr_events.c - what a ready controller needs: its status watched, requests of queue
  * pairs carried out, Keep Alive, asynchronous events
  */
-#include "driver/ctrlr_internal.h"
+#include "driver/ctrlr_steps.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +38,19 @@ static void watch_setup(struct plx_nvme_ctrlr *c, uint32_t csts)
 			    "is not ready any more (CSTS.RDY is 0) while it is being set up");
 }
 
+/* Somebody else's reset came into the middle of ours, or of connecting: from the beginning */
+static void start_over(struct plx_nvme_ctrlr *c)
+{
+	if (c->step <= NVME_STEP_ENABLE)
+		return;
+	if (ctrlr_state(c) == PLX_NVME_CTRLR_RESETTING) {
+		ctrlr_start_reset(c, c->dev->reset_by);
+		return;
+	}
+	step_rewind_admin(c);
+	ctrlr_step_go(c, NVME_STEP_DISABLE);
+}
+
 void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 {
 	uint32_t csts;
@@ -51,12 +64,16 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 		return;
 	if (csts == UINT32_MAX)
 		ctrlr_absent(c);
+	else if (ctrlr_state(c) != PLX_NVME_CTRLR_READY && !NVME_CSTS_RDY(csts) && c->dev->reset_by)
+		start_over(c);
 	else if (ctrlr_state(c) != PLX_NVME_CTRLR_READY)
 		watch_setup(c, csts);
 	else if (NVME_CSTS_CFS(csts))
 		ctrlr_fatal(c, now);
 	else if (!NVME_CSTS_RDY(csts))
-		ctrlr_start_reset(c, "it was disabled by somebody else (CSTS.RDY is 0)");
+		ctrlr_start_reset(c, c->dev->reset_by ? c->dev->reset_by
+						      : "it was disabled by somebody else "
+							"(CSTS.RDY is 0)");
 }
 
 /* ---- what queue pairs ask for ---- */
@@ -255,6 +272,8 @@ static void aer_done(void *arg, const struct plx_nvme_cpl *cpl)
 	c->stats.aers++;
 	storm_count(c);
 	take_event(c, cpl->dw0);
+	if (c->share)
+		share_event(c, cpl->dw0);
 }
 
 static void send_aers(struct plx_nvme_ctrlr *c)

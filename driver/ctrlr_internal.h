@@ -223,6 +223,7 @@ struct plx_nvme_ctrlr {
 	plx_nvme_aer_cb aer_cb;
 	void *aer_arg;
 	struct nvme_admin_req *done, **done_tail;
+	struct nvme_share *share; /* other processes may share it; NULL: none */
 	bool acs_known; /* @acs: admin commands there are, by the effects log (cmd_ns.c) */
 	uint64_t acs[4];
 	struct nvme_counters stats;
@@ -261,6 +262,28 @@ static inline void ctrlr_look_up(struct plx_nvme_ctrlr *c)
 }
 /** ctrlr_want - what the queue pair's owner shall do in its next poll */
 void ctrlr_want(struct plx_nvme_qpair *qp, enum nvme_qp_state want);
+
+/* ---- share_serve.c, under lock where it does not say otherwise ---- */
+
+struct plx_pcie_backend;
+/** share_open - open the device as owner, @c->share, or as guest of the process that is owner.
+ *  Return: 0 with @c->dev; -errno, logged but for -ENODEV. Waits; not under lock */
+int share_open(struct plx_nvme_ctrlr *c, const struct plx_pcie_backend *b);
+/** share_turn - what guests need, in each poll of the controller */
+void share_turn(struct plx_nvme_ctrlr *c, uint64_t now);
+/** share_at_rest - a reset is under way: guests know, and have stopped, or had the time to */
+bool share_at_rest(struct plx_nvme_ctrlr *c);
+/** share_queues_gone - the controller is disabled, and has forgotten the queues of guests */
+void share_queues_gone(struct plx_nvme_ctrlr *c);
+/** share_event - the owner got an asynchronous event */
+void share_event(struct plx_nvme_ctrlr *c, uint32_t dw0);
+/** share_leave - tell guests that the owner ends, and delete their queues. Waits; not under lock */
+void share_leave(struct plx_nvme_ctrlr *c);
+/** share_end - nothing of guests' memory is mapped any more: while the device is open, and
+ *  disabled */
+void share_end(struct plx_nvme_ctrlr *c);
+/** share_free - the device is closed: somebody else may own it */
+void share_free(struct plx_nvme_ctrlr *c);
 
 /* ---- interrupt.c ---- */
 
@@ -360,6 +383,10 @@ int admin_call_if(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, void
 
 /* ---- qpair.c ---- */
 
+/** ctrlr_qid_take - an identifier of I/O queues that is not in use. Return: 0 when there is none.
+ *  Under lock */
+uint16_t ctrlr_qid_take(struct plx_nvme_ctrlr *c);
+void ctrlr_qid_put(struct plx_nvme_ctrlr *c, uint16_t qid);
 void qpair_create_cq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd);
 void qpair_create_sq_cmd(const struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd);
 

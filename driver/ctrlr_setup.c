@@ -173,6 +173,9 @@ static bool shadow_wanted(const struct plx_nvme_ctrlr *c)
 
 	if (resetting(c))
 		return c->shadow_on;
+	/* the controller would look for those of queues of other processes as well */
+	if (c->share)
+		return false;
 	return c->id.oacs & NVME_CTRL_OACS_DBBUF_CFG && want != PLX_NVME_SHADOW_NEVER &&
 	       (want == PLX_NVME_SHADOW_ALWAYS || c->dev->doorbells_cross) &&
 	       (c->num_io_queues + 1) * pair <= PLX_PAGE_SIZE;

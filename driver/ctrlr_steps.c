@@ -268,7 +268,12 @@ static bool all_have(const struct plx_nvme_ctrlr *c, enum nvme_qp_state state)
 
 static enum nvme_step step_quiesce(struct plx_nvme_ctrlr *c, bool entering)
 {
-	if (!all_have(c, NVME_QP_QUIESCED))
+	bool at_rest = all_have(c, NVME_QP_QUIESCED);
+
+	/* guests are told at once, not when our own queue pairs are at rest */
+	if (c->share)
+		at_rest &= share_at_rest(c);
+	if (!at_rest)
 		return NVME_STEP_QUIESCE;
 	return c->flr.wanted ? NVME_STEP_FUNCTION_RESET : NVME_STEP_DISABLE;
 }
@@ -289,6 +294,8 @@ static enum nvme_step step_owners(struct plx_nvme_ctrlr *c, bool entering)
 	if (entering) {
 		c->io_queues_gone = true;
 		step_rewind_admin(c);
+		if (c->share)
+			share_queues_gone(c);
 		for (struct plx_nvme_qpair *qp = c->qpairs; qp; qp = qp->next)
 			ctrlr_want(qp, NVME_QP_RESET);
 	}

@@ -17,6 +17,7 @@
  *   ns_cmd.c   read and write; ns_cmd_more.c the other I/O commands
  *   dptr.c     PRPs and SGLs; host_pi.h protection information that programs make themselves
  *   split.c    I/O larger than one command
+ *   share_*.c  a controller for several processes, see share.h
  */
 #ifndef POLLUX_DRIVER_NVME_INTERNAL_H
 #define POLLUX_DRIVER_NVME_INTERNAL_H

@@ -72,6 +72,10 @@ struct plx_pcie_backend {
 	int (*irq_vectors)(struct plx_pcie_dev *dev, unsigned count, const int *eventfds);
 	/** with irq_line: after an interrupt, before one waits for the next */
 	void (*irq_unmask)(struct plx_pcie_dev *dev);
+	/** the file that BAR 0 can be mapped from, for processes that share the controller; NULL:
+	 *  it cannot be shared. @offset, @len: of the BAR in it, bytes. Return: a descriptor, the
+	 *  device's; -errno */
+	int (*bar_file)(struct plx_pcie_dev *dev, uint64_t *offset, size_t *len);
 };
 
 /** struct plx_pcie_dev - a backend's device begins with this */
@@ -83,6 +87,7 @@ struct plx_pcie_dev {
 	_Atomic bool wants_poll; /* has asked something, ever */
 	_Atomic uint32_t cut_off; /* nothing is behind @bar any more: registers read as all ones */
 	const char *gone; /* why, where that is known; set before @cut_off */
+	const char *reset_by; /* who else makes CSTS.RDY 0, where that is known */
 	int numa;
 	const struct dptr_iova *iova; /* NULL: it takes virtual addresses, no look-up per I/O */
 	bool iova_is_pa; /* they are physical ones */

@@ -507,15 +507,28 @@ bool qpair_retry(struct plx_nvme_qpair *qp, uint16_t cid, const struct plx_nvme_
 
 /* ---- create and destroy ---- */
 
-static bool qid_free(const struct plx_nvme_ctrlr *c, uint32_t qid)
+uint16_t ctrlr_qid_take(struct plx_nvme_ctrlr *c)
 {
-	return !(c->qids[qid / 64] >> (qid % 64) & 1);
+	for (uint32_t qid = 1; qid <= c->num_io_queues; qid++) {
+		uint64_t *word = &c->qids[qid / 64], bit = 1ull << (qid % 64);
+
+		if (*word & bit)
+			continue;
+		*word |= bit;
+		return (uint16_t)qid;
+	}
+	return 0;
+}
+
+void ctrlr_qid_put(struct plx_nvme_ctrlr *c, uint16_t qid)
+{
+	c->qids[qid / 64] &= ~(1ull << (qid % 64));
 }
 
 /* Return: the identifier, or 0 with errno. */
 static uint16_t qid_take(struct plx_nvme_ctrlr *c)
 {
-	uint32_t qid;
+	uint16_t qid;
 
 	switch (ctrlr_state(c)) {
 	case PLX_NVME_CTRLR_FAILED:
@@ -527,22 +540,19 @@ static uint16_t qid_take(struct plx_nvme_ctrlr *c)
 		errno = EAGAIN;
 		return 0;
 	}
-	for (qid = 1; qid <= c->num_io_queues && !qid_free(c, qid); qid++)
-		;
-	if (qid > c->num_io_queues) {
+	qid = ctrlr_qid_take(c);
+	if (!qid) {
 		nvme_log(ERR, "controller '%s': all of its %u I/O queue pairs are in use", c->name,
 			 c->num_io_queues);
 		errno = ENOSPC;
-		return 0;
 	}
-	c->qids[qid / 64] |= 1ull << (qid % 64);
-	return (uint16_t)qid;
+	return qid;
 }
 
 static void qid_give_back(struct plx_nvme_ctrlr *c, uint16_t qid)
 {
 	pthread_mutex_lock(&c->lock);
-	c->qids[qid / 64] &= ~(1ull << (qid % 64));
+	ctrlr_qid_put(c, qid);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -52,6 +52,7 @@ static int open_virtual(struct session *s)
 static int attach(struct session *s)
 {
 	struct plx_nvme_trid trid = s->o->trid;
+	struct plx_nvme_ctrlr_opts opts;
 	struct plx_nvme_ctrlr *c;
 	int rc;
 
@@ -61,7 +62,9 @@ static int attach(struct session *s)
 		strcpy(trid.traddr, VIRTUAL_NAME);
 	}
 	plx_nvme_trid_format(&trid, s->name, sizeof(s->name));
-	c = plx_nvme_connect_start(&trid, NULL);
+	plx_nvme_ctrlr_opts_init(&opts);
+	opts.share_id = s->o->share_id;
+	c = plx_nvme_connect_start(&trid, &opts);
 	if (!c) {
 		if (errno == ENOMEM)
 			fprintf(stderr, "plx-identify: no memory to attach '%s': raise -s\n",

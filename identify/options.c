@@ -27,12 +27,13 @@ enum {
 	KEY_ZONES,
 };
 
-static const char shorts[] = "+:r:n:xo:s:T:L:h";
+static const char shorts[] = "+:r:n:i:xo:s:T:L:h";
 static const struct option longs[] = {
 	{ "transport", required_argument, NULL, 'r' },
 	{ "virtual", required_argument, NULL, KEY_VIRTUAL },
 	{ "namespace-id", required_argument, NULL, 'n' },
 	{ "ns", required_argument, NULL, 'n' },
+	{ "shmem-grp-id", required_argument, NULL, 'i' },
 	{ "log", required_argument, NULL, KEY_LOG },
 	{ "log-len", required_argument, NULL, KEY_LOG_LEN },
 	{ "feature", required_argument, NULL, KEY_FEATURE },
@@ -57,6 +58,7 @@ static const char help_options[] =
 	"                            as -n; without it a virtual controller inside this process\n"
 	"      --virtual KEYS        what the virtual controller is like\n"
 	"  -n, --namespace-id NSID   one namespace instead of all; --ns is the same\n"
+	"  -i, --shmem-grp-id ID     share a PCIe controller with processes of the same ID\n"
 	"      --log LID             a log page by number or name: 0xca, smart, ...\n"
 	"      --log-len BYTES       of one without a description, as the vendor's (512)\n"
 	"      --feature FID         a feature by number\n"
@@ -228,6 +230,17 @@ static int take_log(struct parser *p, const char *arg)
 	return 0;
 }
 
+static int take_share(struct parser *p, const char *arg)
+{
+	char why[200];
+	uint64_t v;
+
+	if (plx_parse_u64(arg, 0, INT32_MAX, &v, why, sizeof(why)))
+		return refuse(p, "%s: %s", p->opt, why);
+	p->o->share_id = (int32_t)v;
+	return 0;
+}
+
 static int take(struct parser *p, int key, const char *arg)
 {
 	switch (key) {
@@ -235,6 +248,8 @@ static int take(struct parser *p, int key, const char *arg)
 		return take_trid(p, arg);
 	case 'n':
 		return take_nsid(p, arg);
+	case 'i':
+		return take_share(p, arg);
 	case 's':
 		return take_memory(p, arg);
 	case 'T':
@@ -296,6 +311,8 @@ static int check_together(struct parser *p)
 	if (p->has_virtual && !o->use_virtual)
 		return refuse(p, "--virtual shapes the virtual controller, and -r names another: "
 				 "leave one of them out");
+	if (o->share_id >= 0 && (o->use_virtual || o->trid.trtype != PLX_NVME_TR_PCIE))
+		return refuse(p, "-i shares PCIe controllers: name one with -r, or leave it out");
 	if (o->trid.nsid) {
 		if (p->has_nsid && w->nsid != o->trid.nsid)
 			return refuse(p, "-n %u and 'ns:%u' in -r: leave one of them out", w->nsid,
@@ -364,6 +381,7 @@ int id_options_parse(struct id_options *o, int argc, char **argv, char *err, siz
 	int rc;
 
 	*o = (struct id_options){ .use_virtual = true,
+				  .share_id = -1,
 				  .virtual_spec = "",
 				  .mem_mb = DEFAULT_MEM_MB,
 				  .wanted = { .fid = -1, .lid_len = DEFAULT_LOG_LEN } };

@@ -15,6 +15,7 @@ struct id_options {
 	const char *output; /* the page goes there as it is, or in hexadecimal with @hex; NULL */
 	bool json, hex, no_huge;
 	size_t mem_mb;
+	int32_t share_id; /* -1: not shared */
 };
 
 enum id_action { ID_RUN, ID_HELP, ID_VERSION };

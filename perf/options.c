@@ -269,6 +269,15 @@ static int take_interrupts(struct parser *p, const char *arg)
 	return 0;
 }
 
+static int take_share(struct parser *p, const char *arg)
+{
+	uint32_t id = 0;
+	int rc = take_u32(p, arg, 0, INT32_MAX, &id);
+
+	p->cfg->share_id = (int32_t)id;
+	return rc;
+}
+
 static int take_no_shutdown(struct parser *p, const char *arg)
 {
 	p->cfg->no_shutdown = true;
@@ -564,6 +573,8 @@ const struct row options_rows[] = {
 	{ 'c', "core-mask", "CORES",
 	  "cores that generate load: mask 0x3 or list 0,2-5 (the last one)", take_cores },
 	{ 'P', "num-qpairs", "N", "queue pairs for each namespace and core (1)", take_queue_pairs },
+	{ 'i', "shmem-grp-id", "ID",
+	  "share PCIe controllers with processes of the same ID (not shared)", take_share },
 	{ 'N', "no-shst-notification", NULL, "leave the controller without a shutdown notification",
 	  take_no_shutdown },
 	{ KEY_INTERRUPTS, "interrupts", NULL,
@@ -701,6 +712,7 @@ static void set_defaults(struct perf_config *cfg)
 	cfg->align = DEFAULT_ALIGN;
 	cfg->seed = 1;
 	cfg->virtual_spec = "";
+	cfg->share_id = -1;
 }
 
 static int parse_all(struct parser *p, int argc, char **argv)

@@ -125,6 +125,15 @@ int options_check(struct parser *p)
 	if (cfg->use_cmb && cfg->use_virtual)
 		return options_refuse(p, "--use-cmb needs a device that has such a buffer: the "
 					 "virtual controller has none; name one with -r");
+	for (unsigned i = 0; i < cfg->ntrids && cfg->share_id >= 0; i++)
+		if (cfg->trids[i].trtype != PLX_NVME_TR_PCIE)
+			return options_refuse(p,
+					      "-i shares PCIe controllers, and -r names one of "
+					      "transport %s: leave one of them out",
+					      plx_nvme_trtype_name(cfg->trids[i].trtype));
+	if (cfg->share_id >= 0 && cfg->use_virtual)
+		return options_refuse(p, "-i shares PCIe controllers, not the virtual one: name "
+					 "one with -r");
 	if (check_load(p) || check_verify(p) || check_results(p))
 		return -EINVAL;
 	cfg->progress = !p->quiet && isatty(STDERR_FILENO);

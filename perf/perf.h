@@ -72,6 +72,7 @@ struct perf_config {
 	bool no_shutdown; /* -N */
 	bool interrupts;
 	unsigned use_cmb; /* PERF_CMB_*, or-ed */
+	int32_t share_id; /* -1: not shared */
 	bool verify;
 	bool calibrate;
 	uint64_t seed;

@@ -170,6 +170,7 @@ static int attach(struct perf_run *run, const struct plx_nvme_trid *trid,
 	opts.interrupts = cfg->interrupts;
 	opts.use_cmb_sqs = cfg->use_cmb & PERF_CMB_SQS;
 	opts.use_cmb_data = cfg->use_cmb & PERF_CMB_DATA;
+	opts.share_id = cfg->share_id;
 	opts.retry_count = 0; /* a tool that measures shows what fails */
 	if (cfg->io_unit)
 		opts.use_sgl = true;

@@ -53,6 +53,13 @@ static void dma_unmap(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
 	pcie_iovas_forget(&to_uio(dev)->iovas, r);
 }
 
+static int bar_file(struct plx_pcie_dev *dev, uint64_t *offset, size_t *len)
+{
+	*offset = 0;
+	*len = to_uio(dev)->pcie.bar0.len;
+	return to_uio(dev)->fd;
+}
+
 /* ---- open ---- */
 
 /* Physical addresses mean nothing to an IOMMU that translates (Documentation/ABI/testing/
@@ -182,6 +189,7 @@ static const struct plx_pcie_backend uio_backend = {
 	.cfg_read = cfg_read,
 	.cfg_write = cfg_write,
 	.reset = uio_reset,
+	.bar_file = bar_file,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
 	.bar_size = pcie_bar_size,

@@ -248,6 +248,20 @@ static int open_regions(struct vfio_dev *v)
 	return 0;
 }
 
+static int bar_file(struct plx_pcie_dev *dev, uint64_t *offset, size_t *len)
+{
+	struct vfio_dev *v = to_vfio(dev);
+	struct vfio_region_info info;
+
+	if (v->fd < 0)
+		return -ENODEV;
+	if (region_info(v, VFIO_PCI_BAR0_REGION_INDEX, &info))
+		return -errno;
+	*offset = info.offset;
+	*len = v->pcie.bar0.len;
+	return v->fd;
+}
+
 static int bar_map(struct plx_pcie_dev *dev, unsigned index, uint64_t offset, uint64_t len,
 		   void **mem)
 {
@@ -311,4 +325,5 @@ static const struct plx_pcie_backend vfio_backend = {
 	.bar_unmap = pcie_bar_unmap,
 	.irq_vectors = irq_vectors,
 	.irq_unmask = irq_unmask,
+	.bar_file = bar_file,
 };

@@ -121,6 +121,11 @@ struct plx_nvme_ctrlr_opts {
 	/* the controller memory buffer (pollux/nvme_memory.h), where the controller has one, else a
 	 * warning: for the submission queues of queue pairs, as long as there is room; for data */
 	bool use_cmb_sqs, use_cmb_data;
+	/* 0 or more: share the controller with processes of the same user that give the same
+	 * number (PCIe). The first of them owns it; for the others it has neither shadow doorbells
+	 * nor interrupts, and ends with the owner. Connecting waits for an owner that is just
+	 * starting, up to 30 s. -1, the default: no sharing */
+	int32_t share_id;
 };
 void plx_nvme_ctrlr_opts_init(struct plx_nvme_ctrlr_opts *opts);
 
