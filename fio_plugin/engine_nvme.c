@@ -142,6 +142,11 @@ static int pieces(const struct io_u *u, struct iovec *iov, size_t piece)
 	return n;
 }
 
+static size_t piece_bytes(const struct nvme_options *o, size_t io)
+{
+	return o->enable_sgl ? (size_t)o->sge_size : io;
+}
+
 /* Metadata, protection information, pieces: all that plx_nvme_read() has no argument for */
 static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t slba, uint32_t nlb)
 {
@@ -165,7 +170,13 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 	placement_set(&rw, u);
 	if (r->iov) {
 		rw.iov = r->iov;
-		rw.iovcnt = pieces(u, r->iov, (size_t)o->sge_size);
+		rw.iovcnt = pieces(u, r->iov, piece_bytes(o, u->xfer_buflen));
+	}
+	if (o->bit_bucket_data_len && u->ddir == DDIR_READ) {
+		r->iov[rw.iovcnt++] =
+			(struct iovec){ PLX_NVME_BIT_BUCKET, (size_t)o->bit_bucket_data_len };
+		rw.nlb += (uint32_t)o->bit_bucket_data_len / f->block;
+		rw.buckets = true;
 	}
 	if (u->ddir == DDIR_WRITE && l->append) {
 		rw.slba -= slba % l->append;
@@ -402,6 +413,33 @@ static int check_zones(struct thread_data *td, const struct fio_file *f,
 	return -1;
 }
 
+/* What each read has behind its data, and the controller drops */
+static int check_buckets(struct thread_data *td, const struct fio_file *f,
+			 const struct plx_nvme_ns *ns, const struct ns_format *format)
+{
+	const struct nvme_options *o = td->eo;
+	const struct nvme_id_ctrl *id = plx_nvme_ctrlr_data(plx_nvme_ns_ctrlr(ns));
+	int len = o->bit_bucket_data_len;
+
+	if (!len)
+		return 0;
+	if (!(id->sgls & NVME_CTRL_SGLS_BIT_BUCKET))
+		engine_error(td, "bit_bucket_data_len=%d: '%s' has no bit buckets: leave it out",
+			     len, f->file_name);
+	else if (plx_nvme_ns_md_size(ns) || plx_nvme_ns_zns(ns))
+		engine_error(td, "bit_bucket_data_len=%d: '%s' has metadata or zones: leave it out",
+			     len, f->file_name);
+	else if ((uint32_t)len % format->block ||
+		 (uint64_t)len / format->block >= plx_nvme_ns_blocks(ns))
+		engine_error(td,
+			     "bit_bucket_data_len=%d: use a multiple of the blocks of %u bytes of "
+			     "'%s', less than it has",
+			     len, format->block, f->file_name);
+	else
+		return 0;
+	return -1;
+}
+
 /* With the first job that uses a namespace, before fio looks at its zones, if any of them says
  * so */
 static bool reset_is_due(const struct thread_data *td, const struct fio_file *f)
@@ -488,6 +526,7 @@ static int setup_file(struct thread_data *td, struct fio_file *f)
 	struct shared_ctrlr *c;
 	const struct plx_nvme_zns *zns;
 	struct plx_nvme_ns *ns;
+	uint64_t blocks;
 	unsigned most;
 
 	if (file_trid(td, f, &trid))
@@ -506,11 +545,13 @@ static int setup_file(struct thread_data *td, struct fio_file *f)
 	}
 	ns_format_init(&format, ns, o);
 	if (check_format(td, f, ns, &format) || check_zones(td, f, ns) ||
-	    placement_check(td, f, c->ctrlr, ns) || (!c->thread && check_queues(td, f, c)))
+	    check_buckets(td, f, ns, &format) || placement_check(td, f, c->ctrlr, ns) ||
+	    (!c->thread && check_queues(td, f, c)))
 		return -1;
 	zns = plx_nvme_ns_zns(ns);
-	if (file_is(td, f, zns ? zns->zones * zns->zone_blocks : plx_nvme_ns_blocks(ns),
-		    format.block))
+	blocks = zns ? zns->zones * zns->zone_blocks : plx_nvme_ns_blocks(ns);
+	/* the last read has a bucket behind it, too */
+	if (file_is(td, f, blocks - (unsigned)o->bit_bucket_data_len / format.block, format.block))
 		return -1;
 	return initial_reset(td, f, ns);
 }
@@ -674,8 +715,8 @@ static int open_lane(struct thread_data *td, struct nvme_job *job, struct nvme_l
 	l->shift = l->format.shift;
 	if (job->o->zone_append)
 		l->append = plx_nvme_ns_zns(l->ns)->zone_blocks;
-	l->plain = !job->o->enable_sgl && !plx_nvme_ns_md_size(l->ns) && l->shift && !l->append &&
-		   !placement_wanted(td);
+	l->plain = !job->o->enable_sgl && !job->o->bit_bucket_data_len &&
+		   !plx_nvme_ns_md_size(l->ns) && l->shift && !l->append && !placement_wanted(td);
 	plx_nvme_qpair_opts_init(&opts);
 	opts.priority = job->o->enable_wrr ? (uint8_t)job->o->wrr_priority : 0;
 	opts.interrupts = job->waits;
@@ -751,8 +792,10 @@ static size_t md_bytes(const struct nvme_job *job)
 /* What the I/Os need beside fio's buffers */
 static int job_memory(struct thread_data *td, struct nvme_job *job)
 {
-	size_t n = td->o.iodepth, md = md_bytes(job), piece = (size_t)job->o->sge_size;
-	size_t cnt = job->o->enable_sgl ? td_max_bs(td) / piece + 1 : 0;
+	size_t n = td->o.iodepth, md = md_bytes(job), most = td_max_bs(td);
+	bool listed = job->o->enable_sgl || job->o->bit_bucket_data_len;
+	/* pieces, what is left, a bucket */
+	size_t cnt = listed ? most / piece_bytes(job->o, most) + 2 : 0;
 
 	job->reqs = calloc(n, sizeof *job->reqs);
 	job->ranges = plx_dma_zalloc(n * sizeof *job->ranges, 0, PLX_NUMA_ANY);

@@ -32,7 +32,10 @@ struct fio_option nvme_option_table[] = {
 	      "keep neighbouring pieces apart: only 0 is supported"),
 	  .maxval = 1 },
 	{ ROW("bit_bucket_data_len", FIO_OPT_INT, bit_bucket_data_len, "0",
-	      "bytes of a read that the controller drops: only 0 is supported") },
+	      "bytes that are read behind each read's data and dropped by the controller, by an "
+	      "SGL "
+	      "bit bucket"),
+	  .minval = 0 },
 	{ ROW("hostnqn", FIO_OPT_STR_STORE, hostnqn, NULL, "this host's NQN, for fabrics") },
 	{ ROW("pi_act", FIO_OPT_INT, pi_act, "1",
 	      "1: the controller inserts and strips protection information (PRACT)"),
@@ -166,7 +169,6 @@ int nvme_options_check(const struct thread_data *td)
 		{ "shm_id", o->shm_id >= 0, "controllers cannot be shared with other processes" },
 		{ "disable_pcie_sgl_merge", o->disable_pcie_sgl_merge,
 		  "neighbouring pieces are always merged" },
-		{ "bit_bucket_data_len", o->bit_bucket_data_len, "bit buckets are not sent" },
 		{ "digest_enable", o->digest_enable && strcasecmp(o->digest_enable, "NONE"),
 		  "no transport of this build has digests" },
 		{ "enable_vmd", o->enable_vmd, "there is no driver for VMD" },

@@ -274,6 +274,21 @@ def test_a_target_in_another_process():
             run.wait(20).fails(1, "closed the connection")
 
 
+def test_parts_of_reads_are_dropped():
+    with target() as (place, _):
+        def bytes_read():
+            stat = plx.run("plx-rpc", "-s", f"{place}/rpc.sock", "bdev_get_iostat", "--name", "Malloc0").ok().json()
+            return stat["bdevs"][0]["bytes_read"]
+
+        file = f"trtype=VFIOUSER traddr={place} ns=1"
+        for more in ([], ["--enable_sgl=1", "--sge_size=1024"]):
+            before = bytes_read()
+            j = job("--rw=randwrite", "--size=1M", "--verify=crc32c", "--bit_bucket_data_len=8192", *more, filename=file)
+            plx.equal((ios(j, "read"), bytes_read() - before), (256, 3 << 20), "reads, and bytes that the device read for them")
+        # the last read has a bucket behind it
+        plx.equal(ios(job("--rw=read", "--bit_bucket_data_len=8192", filename=file)), 4094, "reads of the whole device")
+
+
 def test_interrupts_are_waited_for():
     with target(SLOW) as (place, _):
         file = f"trtype=VFIOUSER traddr={place} ns={{}}"
@@ -341,9 +356,11 @@ def test_what_cannot_be_is_said_in_one_line():
             (["--pi_chk=CRC"], VIRTUAL, "use GUARD, REFTAG, APPTAG"),
             (["--pi_chk=GUARD"], VIRTUAL, "not formatted with protection information"),
             (["--sge_size=6"], VIRTUAL, "sge_size=6"),
+            (["--bit_bucket_data_len=100", SMALL], VIRTUAL, "multiple of the blocks"),
+            (["--bit_bucket_data_len=4096", "--virtual=size=4M,md=8"], VIRTUAL, "has metadata"),
             (["--virtual=size=4G,bdev=null", "--mem_size_mb=8", "--bs=1g", "--iodepth=512"], VIRTUAL, "set mem_size_mb")):
         one_line(fio(*options(read, *(["--virtual=size=16M,bdev=null"] if "VIRTUAL" in file else []), *args, filename=file)), says)
-    for option in ("shm_id=1", "disable_pcie_sgl_merge=1", "bit_bucket_data_len=512", "digest_enable=BOTH", "enable_vmd=1",
+    for option in ("shm_id=1", "disable_pcie_sgl_merge=1", "digest_enable=BOTH", "enable_vmd=1",
                    "initial_zone_reset=1", "zone_append=1", "spdk_tracing=1", "enable_interrupts=1", "arbitration_burst=3",
                    "high_weight=4", "wrr_priority=2"):
         one_line(fio(*options(read, f"--{option}", SMALL, "--numjobs=2")),
