@@ -46,6 +46,7 @@ static void begin(void)
 	shared_fake = *fake.dev.ops;
 	shared_fake.bar_file = bar_file;
 	fake.dev.ops = &shared_fake;
+	fake.cap |= 1023; /* MQES: a queue may be longer than a page */
 	opts.share_id = 7;
 	opts.num_io_queues = 4;
 	c = connect_fake();
@@ -480,12 +481,14 @@ Test(share, rings_lie_in_memory_of_the_guest)
 	cr_expect_eq(admin(&g, &cmd), outside, "behind it");
 	cmd = create(false, 1, 64, g.iova + MEM_BYTES - PLX_PAGE_SIZE);
 	cr_expect_eq(admin(&g, &cmd), 0, "the last page");
+	cmd = create(true, 1, 1024, g.iova + PLX_PAGE_SIZE);
+	cr_expect_eq(admin(&g, &cmd), outside, "from within to behind it");
 	cmd = create(true, 1, 64, g.iova + MEM_BYTES - PLX_PAGE_SIZE);
 	cr_expect_eq(admin(&g, &cmd), 0);
 	reserve(&g, 2);
 	cmd = create(false, 2, 1, g.iova);
 	cr_expect_eq(admin(&g, &cmd), PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_QUEUE_SIZE));
-	cmd = create(false, 2, 65, g.iova);
+	cmd = create(false, 2, 1025, g.iova);
 	cr_expect_eq(admin(&g, &cmd), PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_QUEUE_SIZE));
 	cmd = create(true, 2, 16, g.iova);
 	cr_expect_eq(admin(&g, &cmd), PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_CQ_INVALID));
