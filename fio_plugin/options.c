@@ -20,7 +20,9 @@ struct fio_option nvme_option_table[] = {
 	{ ROW("mem_size_mb", FIO_OPT_INT, mem_size_mb, "0",
 	      "MiB of memory for buffers and queues; 0: what the jobs need") },
 	{ ROW("shm_id", FIO_OPT_INT, shm_id, "-1",
-	      "share the controllers with other processes: only -1, not shared, is supported"),
+	      "share PCIe controllers with other processes that give the same number: the first "
+	      "owns "
+	      "them; -1: not shared"),
 	  .minval = -1 },
 	{ ROW("enable_sgl", FIO_OPT_INT, enable_sgl, "0",
 	      "1: describe buffers with SGLs, in pieces of sge_size, where the controller has "
@@ -166,7 +168,6 @@ int nvme_options_check(const struct thread_data *td)
 	struct nvme_options *o = td->eo;
 	bool weights = o->enable_wrr && o->low_weight && o->medium_weight && o->high_weight;
 	const struct refusal r[] = {
-		{ "shm_id", o->shm_id >= 0, "controllers cannot be shared with other processes" },
 		{ "disable_pcie_sgl_merge", o->disable_pcie_sgl_merge,
 		  "neighbouring pieces are always merged" },
 		{ "digest_enable", o->digest_enable && strcasecmp(o->digest_enable, "NONE"),

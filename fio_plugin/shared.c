@@ -336,6 +336,15 @@ static struct plx_nvme_ctrlr *attach(const struct thread_data *td, const struct 
 
 	ctrlr_options(&opts, o);
 	plx_nvme_trid_format(trid, name, sizeof name);
+	if (trid->trtype == PLX_NVME_TR_PCIE) {
+		opts.share_id = o->shm_id;
+	} else if (o->shm_id >= 0) {
+		engine_error(td,
+			     "shm_id=%d: '%s': only PCIe controllers are shared by processes: "
+			     "leave it out",
+			     o->shm_id, name);
+		return NULL;
+	}
 	if (!plx_nvme_find_backend(trid->trtype)) {
 		name_transports(has, sizeof has);
 		engine_error(td, "'%s': this build has no transport %s: it has%s", name,
@@ -410,6 +419,7 @@ static int check_shared(const struct thread_data *td, const struct shared_ctrlr 
 	} both[] = {
 		{ "enable_sgl", o->enable_sgl, c->first.enable_sgl },
 		{ "enable_interrupts", o->enable_interrupts, c->first.enable_interrupts },
+		{ "shm_id", o->shm_id, c->first.shm_id },
 		{ "enable_wrr", o->enable_wrr, c->first.enable_wrr },
 		{ "arbitration_burst", o->arbitration_burst, c->first.arbitration_burst },
 		{ "low_weight", o->low_weight, c->first.low_weight },

@@ -127,6 +127,19 @@ def test_jobs_share_the_queues_of_a_controller():
         one_line(fio(*read, f"--numjobs={QUEUES + 1}"), f"has {QUEUES} I/O queues.* want {QUEUES + 1}: lower numjobs")
 
 
+def test_processes_share_a_controller():
+    shared = ["--shm_id=5", "--verify=crc32c"]
+    with ours(PLAIN):
+        first = options(*shared, "--rw=randrw", "--time_based=1", "--runtime=600", file=filename(PLAIN, 1))
+        with fio(*first, run=plx.start) as owner:
+            owner.wait_busy(0.5)
+            j, = jobs_of(fio(*options(*shared, "--rw=randwrite", "--size=2M", file=filename(PLAIN, 2))))
+            plx.equal((ios(j, "write"), ios(j, "read")), (512, 512), "written and verified")
+            one_line(fio(*options("--rw=read", file=filename(PLAIN, 2))), "in use")
+            owner.signal(signal.SIGINT)
+            owner.wait(60)
+
+
 def test_an_interrupt_leaves_no_queue_behind():
     load = options("--rw=randrw", "--time_based=1", "--runtime=600", f"--numjobs={QUEUES}", file=filename(SECOND))
     with ours(SECOND):
