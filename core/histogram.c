@@ -98,25 +98,6 @@ void plx_hist_reset(struct plx_hist *h)
 	h->sum = 0;
 }
 
-void plx_hist_record_n(struct plx_hist *h, uint64_t v, uint64_t n)
-{
-	uint32_t i = plx_hist_index(h, v);
-
-	if (n == 0)
-		return;
-	if (i > h->max_index) {
-		h->overflow += n;
-		i = h->max_index;
-	}
-	h->counts[i] += n;
-	h->total += n;
-	h->sum += (unsigned __int128)v * n;
-	if (v < h->min)
-		h->min = v;
-	if (v > h->max)
-		h->max = v;
-}
-
 /* Power of two of the number of values counted together at index @i */
 static uint32_t width_log2(const struct plx_hist *h, uint32_t i)
 {

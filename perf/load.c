@@ -10,7 +10,10 @@
  *
  * One time stamp for up to PERF_PER_STAMP completions found together, two per turn that found any,
  * one per turn that found none; from these come the cycles spent submitting, completing and polling
- * in vain.
+ * in vain. A stamp costs as much as a poll, and a completion that comes meanwhile waits for it:
+ * where nothing else is to be done, a turn polls PERF_POLLS times before it takes one. Of a turn
+ * that found something not at once, the polls before count with what they took in the last turn
+ * that found nothing.
  */
 #include "perf/perf.h"
 #include <errno.h>
@@ -189,18 +192,27 @@ void perf_task_odd(struct perf_task *t, uint16_t status)
 	}
 }
 
+/* I/Os that were submitted together and have come back together are one to the histogram */
+static inline bool same_sample(const struct perf_sample *a, const struct perf_sample *b)
+{
+	return a->ticks == b->ticks && !memcmp(&a->nlb, &b->nlb, sizeof *a - sizeof a->ticks);
+}
+
 static inline void record(struct perf_job *job, uint32_t from, uint32_t to)
 {
 	struct plx_tsc_scale scale = job->worker->scale;
 
-	for (uint32_t i = from; i < to; i++) {
+	for (uint32_t i = from, n; i < to; i += n) {
 		const struct perf_sample *s = &job->samples[i];
 
+		n = 1;
+		while (i + n < to && same_sample(s, s + n))
+			n++;
 		if (plx_unlikely(s->status))
 			continue;
-		plx_hist_record(job->hist[s->is_read], plx_tsc_to_ns(scale, s->ticks));
-		job->n.ios[s->is_read]++;
-		job->n.bytes[s->is_read] += (uint64_t)s->nlb * job->block;
+		plx_hist_record_n(job->hist[s->is_read], plx_tsc_to_ns(scale, s->ticks), n);
+		job->n.ios[s->is_read] += n;
+		job->n.bytes[s->is_read] += (uint64_t)s->nlb * job->block * n;
 	}
 }
 
@@ -226,23 +238,29 @@ static plx_noinline void job_dead(struct perf_worker *w, struct perf_job *job, i
 /* One turn of one job. @t: time stamp at its beginning. Return: time stamp at its end */
 static inline uint64_t job_turn(struct perf_worker *w, struct perf_job *job, uint64_t t)
 {
-	uint32_t from = job->nkept, to;
-	uint64_t end;
+	uint32_t from = job->nkept, to, polls = 0;
+	uint64_t end, vain;
 	int n;
 
 	w->stamp_at = 0;
-	n = job->engine->poll(job, w->max_completions);
+	do
+		n = job->engine->poll(job, w->max_completions);
+	while (job->ndone == from && !from && ++polls < w->polls && n >= 0);
 	to = job->ndone;
 	if (to == from && !from) {
 		end = plx_tsc();
 		w->cycles.poll_empty += end - t;
+		w->poll_ticks = (end - t) / polls;
 		if (plx_unlikely(n < 0))
 			job_dead(w, job, n);
 		return end;
 	}
 	if (plx_unlikely(to == from))
 		w->now = plx_tsc();
-	w->cycles.complete += w->now - t;
+	vain = polls * w->poll_ticks;
+	vain = vain < w->now - t ? vain : w->now - t;
+	w->cycles.poll_empty += vain;
+	w->cycles.complete += w->now - t - vain;
 	submit_noted(job, w->now);
 	job->engine->flush(job);
 	end = plx_tsc();
@@ -562,6 +580,7 @@ int perf_worker_run(struct perf_worker *w)
 
 	w->scale = plx_tsc_scale();
 	w->max_completions = w->cfg->max_completions;
+	w->polls = w->njobs == 1 && !w->inline_controller && w->epoll < 0 ? PERF_POLLS : 1;
 	w->await_until = now + AWAIT_S * plx_tsc_hz();
 	if (w->cfg->ios_per_job) {
 		await_idle(w);

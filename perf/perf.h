@@ -32,6 +32,7 @@
  * generator and the driver do (25 of 96 ticks at depth 128 on a Zen 4).
  */
 #define PERF_PER_STAMP	4
+#define PERF_POLLS	4 /* in vain, for each time stamp */
 #define PERF_FOREVER_NS (3650ull * 86400 * 1000000000) /* ticks of ten years still fit 64 bits */
 
 struct perf_job;
@@ -230,6 +231,8 @@ struct perf_worker {
 	struct perf_job **jobs;
 	unsigned njobs;
 	uint32_t max_completions;
+	uint32_t polls; /* of a turn at most, as long as they find nothing */
+	uint64_t poll_ticks; /* what such a poll took lately */
 	bool inline_controller;
 	bool opened; /* has the buffers and queue pairs of all of its jobs */
 	enum perf_phase phase;

@@ -60,24 +60,29 @@ static inline uint32_t plx_hist_index(const struct plx_hist *h, uint64_t v)
 	return (bucket << half) + (uint32_t)(v >> bucket);
 }
 
-/** plx_hist_record - count one value; no allocation, no branch but the range clamp */
-static inline void plx_hist_record(struct plx_hist *h, uint64_t v)
+/** plx_hist_record_n - count a value @n times, 1 or more; no allocation, no branch but the range
+ *  clamp */
+static inline void plx_hist_record_n(struct plx_hist *h, uint64_t v, uint64_t n)
 {
 	uint32_t i = plx_hist_index(h, v);
 
 	if (__builtin_expect(i > h->max_index, 0)) {
-		h->overflow++;
+		h->overflow += n;
 		i = h->max_index;
 	}
-	h->counts[i]++;
-	h->total++;
-	h->sum += v;
+	h->counts[i] += n;
+	h->total += n;
+	h->sum += (unsigned __int128)v * n;
 	if (v < h->min)
 		h->min = v;
 	if (v > h->max)
 		h->max = v;
 }
-void plx_hist_record_n(struct plx_hist *h, uint64_t v, uint64_t n);
+
+static inline void plx_hist_record(struct plx_hist *h, uint64_t v)
+{
+	plx_hist_record_n(h, v, 1);
+}
 
 /** plx_hist_value_at - lowest value counted at index @i; plx_hist_highest_at() the highest */
 uint64_t plx_hist_value_at(const struct plx_hist *h, uint32_t i);
