@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest lab itself, with devices and drivers that are not ours: ci/vm/boot does what its --help says."""
+import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 
 import vm
@@ -124,6 +127,23 @@ def test_interruption_leaves_nothing_behind():
             vm.wait_until(lambda: not os.path.exists(f"/proc/{qemu}"), "QEMU's end")
             if number != signal.SIGKILL:
                 plx.equal([n for n in os.listdir(guest.folder) if n.startswith("plx-vm")], [], "left-overs")
+
+
+@vm.long
+def test_kernel_and_pollux_are_compared():
+    if not shutil.which("fio") or not (plx.BUILD / "fio_plugin/libpollux-fio.so").exists():
+        plx.skip("fio is not installed, or the engines are not built (-Dfio_source, see ci/fio-source)")
+    with plx.scratch() as folder:
+        r = plx.run(plx.SOURCE / "ci/vm/compare", "--rounds", 1, "--seconds", 1, "--build", plx.BUILD, "--json", f"{folder}/json",
+                    timeout=vm.DEADLINE).ok()
+        plx.check(re.search(r"pollux +\d.* times 'kernel' ", r.out), "no ratio", r)
+        with open(f"{folder}/json", encoding="utf-8") as file:
+            result = json.load(file)
+    plx.check(all(run["iops"] > 0 and run["mean_us"] > 0 for run in result["runs"]), "a run without I/O", r)
+    for s in result["summaries"]:
+        for ours, kernels in s["ratios"].items():
+            for kernel, ratio in kernels.items():
+                plx.equal(ratio["median"], s["paths"][ours]["median"] / s["paths"][kernel]["median"], f"{ours} to {kernel}", r)
 
 
 vm.main()
