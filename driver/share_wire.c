@@ -231,6 +231,12 @@ ssize_t share_recv(int fd, union share_msg *m, int *file, unsigned *nfds)
 		return errno == ECONNRESET ? 0 : -errno;
 	}
 	take_files(&msg, file, nfds);
+	/* an empty message is the end for whoever reads it, and nobody takes a file from that */
+	if (!n && *file >= 0) {
+		close(*file);
+		*file = -1;
+		*nfds = 0;
+	}
 	/* too many files, or more bytes than any message has: of no message there is */
 	if (msg.msg_flags & MSG_CTRUNC)
 		*nfds = MAX_FDS + 1;

@@ -335,6 +335,31 @@ HOSTILE(no_hello, false, HDR(SHARE_ENABLE), sizeof(struct share_hdr), -1)
 HOSTILE(other_magic, false, ((struct share_hello){ .h.type = SHARE_HELLO, .magic = 1 }),
 	sizeof(struct share_hello), -1)
 
+/* Number of descriptors that are open in this process */
+static unsigned open_files(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+Test(share, hostile_file_with_an_empty_message)
+{
+	unsigned before;
+	struct guest g;
+
+	introduce(&g);
+	close(g.file);
+	g.file = -1;
+	before = open_files();
+	say(&g, NULL, 0, bar);
+	UNTIL(c, NULL, !c->share->guests);
+	cr_expect_eq(open_files(), before - 1, "the guest's socket is closed, and the file too");
+	hang_up(&g);
+}
+
 Test(share, hostile_enables_twice)
 {
 	struct share_hdr h = HDR(SHARE_ENABLE);
