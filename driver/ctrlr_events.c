@@ -55,7 +55,9 @@ void ctrlr_watch(struct plx_nvme_ctrlr *c, uint64_t now)
 {
 	uint32_t csts;
 
-	if ((int64_t)(now - c->alive_tsc) < 0 || c->step == NVME_STEP_FUNCTION_RESET)
+	/* what it looks like before its function has been reset is known */
+	if ((int64_t)(now - c->alive_tsc) < 0 || c->flr.wanted ||
+	    c->step == NVME_STEP_FUNCTION_RESET)
 		return;
 	c->alive_tsc = now + NVME_ALIVE_PERIOD_MS * c->tsc_ms;
 	if (!c->dev->ops->watch)

@@ -198,6 +198,27 @@ Test(nvme_stuck, registers_of_all_ones_are_no_removal_while_the_function_is_ther
 	plx_nvme_disconnect(c);
 }
 
+Test(nvme_stuck, it_is_not_taken_for_useless_before_it_was_tried)
+{
+	struct plx_nvme_ctrlr *c = connect_fake();
+	struct plx_nvme_qpair *qp = make_qpair(c, 8);
+	uint64_t end = plx_tsc() + 5 * NVME_ALIVE_PERIOD_MS * c->tsc_ms;
+	struct result lost = { 0 };
+
+	fake.hold_io = true;
+	submit(c, qp, 1, &lost);
+	submit(c, qp, 2, &lost);
+	UNTIL(c, qp, fake.n_held == 2);
+	fake.gone = true;
+	/* its owner is busy with something else for longer than a look takes to come again */
+	UNTIL(c, NULL, plx_tsc() > end && c->step == NVME_STEP_QUIESCE);
+	cr_assert_eq(fake.flrs, 0);
+	goes_on(c, qp, &lost);
+	cr_assert_eq(fake.flrs, 1);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
 Test(nvme_stuck, nobody_waits_for_it_but_who_disconnects)
 {
 	struct plx_nvme_ctrlr *c;
