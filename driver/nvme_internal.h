@@ -129,8 +129,9 @@ struct plx_nvme_qpair {
 	volatile uint32_t *db_register[2];
 	volatile uint32_t *db_event[2];
 	int irq_fd; /* -1: no interrupts */
-	/* the last scan that had ended before anything outstanding was submitted */
-	uint32_t ns_scan;
+	/* the last scan that had ended before anything outstanding was submitted, and the one for
+	 * what is submitted from this epoch on */
+	uint32_t ns_scan, ns_scan_next;
 	uint16_t irq_vector;
 
 	/* shared with the controller's thread, which writes @want ... */

@@ -134,10 +134,13 @@ int qpair_init(struct plx_nvme_qpair *qp, struct plx_nvme_ctrlr *c, uint16_t qid
 	qp->identity = c->identity;
 	qp->iova = c->iova;
 	qp->countdown = 1;
-	if (!qid || c->opts.timeout_action != PLX_NVME_TIMEOUT_NONE)
+	/* what may be submitted again has an age, too, which qpair_follow_scans() looks at */
+	if (!qid || c->opts.timeout_action != PLX_NVME_TIMEOUT_NONE ||
+	    c->opts.reset_policy == PLX_NVME_RESET_RESUBMIT_IO)
 		qp->epoch_len = timeout_ms * c->tsc_ms / NVME_EPOCHS;
 	qp->epoch_tsc = plx_tsc();
 	qp->ns_scan = atomic_load_explicit(&c->ns_scanned, memory_order_relaxed);
+	qp->ns_scan_next = qp->ns_scan;
 	atomic_init(&qp->rsp.abort_cid, NVME_NO_CID);
 
 	rc = qpair_map_doorbells(qp);
@@ -261,7 +264,7 @@ static int qpair_drop_stale(struct plx_nvme_qpair *qp)
 		qpair_complete_slot(qp, (uint16_t)cid, status, 0);
 		n++;
 	}
-	qp->ns_scan = scan;
+	qp->ns_scan = qp->ns_scan_next = scan;
 	if (!n)
 		return 0;
 	nvme_log(WARN,
@@ -332,6 +335,8 @@ static void qpair_timed_out(struct plx_nvme_qpair *qp, uint16_t cid)
 {
 	struct nvme_slot *slot = &qp->slots[cid];
 
+	if (qp->qid && qp->ctrlr->opts.timeout_action == PLX_NVME_TIMEOUT_NONE)
+		return;
 	if (!qp->qid || qp->ctrlr->opts.timeout_action == PLX_NVME_TIMEOUT_RESET ||
 	    slot->aborting == NVME_SLOT_ABORTING) {
 		qpair_want_reset(qp, NVME_RESET_TIMEOUT);
@@ -369,6 +374,22 @@ static void qpair_scan_timeouts(struct plx_nvme_qpair *qp)
 			continue;
 		qpair_timed_out(qp, (uint16_t)cid);
 	}
+}
+
+/* In each new epoch: once nothing is left from before the last one, what is outstanding was
+ * submitted after the scans that had ended by then. A retry or an Abort gives a slot a new epoch,
+ * but the command is as old as ever. */
+static void qpair_follow_scans(struct plx_nvme_qpair *qp)
+{
+	for (uint32_t cid = 0; cid < qp->depth; cid++) {
+		const struct nvme_slot *slot = &qp->slots[cid];
+
+		if (slot->cb &&
+		    (qp->epoch - slot->epoch > 1 || slot->retries || slot->aborting))
+			return;
+	}
+	qp->ns_scan = qp->ns_scan_next;
+	qp->ns_scan_next = atomic_load_explicit(&qp->ctrlr->ns_scanned, memory_order_relaxed);
 }
 
 static void qpair_retry_due(struct plx_nvme_qpair *qp, uint64_t now)
@@ -447,6 +468,7 @@ void qpair_housekeep(struct plx_nvme_qpair *qp)
 		qp->epoch_tsc = now;
 		qp->epoch++;
 		qpair_scan_timeouts(qp);
+		qpair_follow_scans(qp);
 	}
 }
 

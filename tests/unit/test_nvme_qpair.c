@@ -580,6 +580,51 @@ Test(nvme_qpair, commands_for_a_namespaces_new_format_survive_a_reset)
 	plx_nvme_disconnect(c);
 }
 
+/* Some epochs go by. What was outstanding before the namespace became another one stays of the old
+ * one; what is submitted in the last epoch is of the new one. */
+static void another_at_the_same_place(bool before, uint16_t status)
+{
+	struct result r = { 0 };
+
+	opts.reset_policy = PLX_NVME_RESET_RESUBMIT_IO;
+	opts.timeout_ms = 40;
+
+	struct plx_nvme_ctrlr *c = connect_fake();
+	struct plx_nvme_qpair *qp = make_qpair(c, 8);
+	uint32_t scan = c->ns_scanned;
+
+	fake.hold_io = true;
+	if (before)
+		submit(c, qp, 1, &r);
+	is_another();
+	plx_nvme_ctrlr_rescan(c);
+	UNTIL(c, qp, c->ns_scanned != scan);
+	scan = qp->epoch;
+	UNTIL(c, qp, qp->epoch - scan > NVME_EPOCHS + 2);
+	if (!before)
+		submit(c, qp, 1, &r);
+	UNTIL(c, qp, fake.n_held == 1);
+	cr_assert_eq(r.calls, 0, "without timeouts it waits for ever");
+	plx_nvme_ctrlr_reset(c);
+	UNTIL(c, qp, ready(c) && fake.enables == 2 && fake.n_held + r.calls == 1);
+	if (fake.n_held)
+		fake_complete(&fake, 0, 0);
+	UNTIL(c, qp, r.calls == 1);
+	cr_expect_eq(r.status, status, "%x", r.status);
+	plx_nvme_qpair_destroy(qp);
+	plx_nvme_disconnect(c);
+}
+
+Test(nvme_qpair, commands_for_a_namespace_that_took_anothers_place_survive_a_reset)
+{
+	another_at_the_same_place(false, 0);
+}
+
+Test(nvme_qpair, commands_for_what_was_in_a_namespaces_place_do_not_however_old_they_are)
+{
+	another_at_the_same_place(true, NVME_SC_INVALID_NS | PLX_NVME_DNR);
+}
+
 Test(nvme_qpair, resubmission_ends_after_retry_count_resets)
 {
 	struct result r = { 0 };
