@@ -384,8 +384,7 @@ static void qpair_follow_scans(struct plx_nvme_qpair *qp)
 	for (uint32_t cid = 0; cid < qp->depth; cid++) {
 		const struct nvme_slot *slot = &qp->slots[cid];
 
-		if (slot->cb &&
-		    (qp->epoch - slot->epoch > 1 || slot->retries || slot->aborting))
+		if (slot->cb && (qp->epoch - slot->epoch > 1 || slot->retries || slot->aborting))
 			return;
 	}
 	qp->ns_scan = qp->ns_scan_next;

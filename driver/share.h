@@ -219,8 +219,6 @@ struct share_cmd {
 struct share_mem {
 	void *va; /* NULL: free */
 	size_t len;
-	int fd;
-	bool guarded;
 	int guard;
 	_Atomic uint32_t *hit;
 };
@@ -264,7 +262,8 @@ int share_open_guest(const struct plx_nvme_trid *trid, int32_t id, int fd, int u
 		     uint64_t deadline, struct plx_pcie_dev **dev);
 /** guest_send - drops a guest that does not read */
 void guest_send(struct share_guest *p, const void *m, size_t len, int file);
-/** guest_drop - for what it did; its queues are taken back */
+/** guest_drop - shuts it out for @what it did, NULL: it has gone. Its queues are taken back, and it
+ *  stays in state LEAVING until then */
 void guest_drop(struct share_guest *p, const char *what);
 /** guest_holds - whether @len bytes at a device address are, in one piece, memory of the guest */
 bool guest_holds(const struct share_guest *p, uint64_t iova, uint64_t len);

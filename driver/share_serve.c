@@ -46,16 +46,35 @@ static void send_bare(struct share_guest *p, enum share_type type, uint32_t tag,
 	guest_send(p, &h, sizeof(h), -1);
 }
 
-void guest_drop(struct share_guest *p, const char *what)
+/* Descriptions live on in children: epoll would tell of a guest that is no more */
+static void hang_up(struct share_guest *p)
 {
 	if (p->fd < 0)
 		return;
+	epoll_ctl(p->c->share->epoll, EPOLL_CTL_DEL, p->fd, NULL);
+	close(p->fd);
+	p->fd = -1;
+}
+
+/* A guest that finds the connection closed takes its owner for killed, and disables the device: one
+ * that lives is told to leave, and hears in guest_end() that it may. */
+void guest_drop(struct share_guest *p, const char *what)
+{
+	bool tell = what && p->state != GUEST_NEW && p->state != GUEST_LEAVING;
+	struct share_text t = { .h = { .type = SHARE_GONE } };
+
+	if (p->fd < 0)
+		return;
+	p->state = GUEST_LEAVING;
 	if (what)
 		nvme_log(WARN, "controller '%s': process %d, which shares it, %s: it is shut out",
 			 p->c->name, (int)p->pid, what);
-	close(p->fd);
-	p->fd = -1;
-	p->state = GUEST_LEAVING;
+	snprintf(t.text, sizeof(t.text), "has shut it out: it %.200s", what ? what : "");
+	p->told_gone |= tell;
+	if (!tell || share_send(p->fd, &t, sizeof(t), -1))
+		hang_up(p);
+	else
+		epoll_ctl(p->c->share->epoll, EPOLL_CTL_DEL, p->fd, NULL);
 }
 
 static void guest_refuse(struct share_guest *p, int rc, const char *fmt, ...)
@@ -90,8 +109,7 @@ static void guest_free(struct share_guest *p)
 	for (uint32_t i = 0; i < p->nqueues; i++)
 		if (p->queue[i].real)
 			ctrlr_qid_put(p->c, p->queue[i].real);
-	if (p->fd >= 0)
-		close(p->fd);
+	hang_up(p);
 	free(p->mems);
 	free(p);
 }
@@ -198,10 +216,10 @@ static int check_file(int file, uint64_t offset, uint64_t len)
 	return 0;
 }
 
-static struct plx_mem_region region_of(const struct share_mem *m, uint64_t offset)
+static struct plx_mem_region region_of(const struct share_mem *m, int file, uint64_t offset)
 {
 	return (struct plx_mem_region){
-		.addr = m->va, .len = m->len, .fd = m->fd, .fd_offset = offset
+		.addr = m->va, .len = m->len, .fd = file, .fd_offset = offset
 	};
 }
 
@@ -212,12 +230,11 @@ static void mem_unmap(struct share_guest *p, struct share_mem *m)
 
 	if (!m->va)
 		return;
-	r = region_of(m, 0);
+	r = region_of(m, -1, 0);
 	if (dev->ops->dma_unmap)
 		dev->ops->dma_unmap(dev, &r);
 	plx_fault_unguard(m->guard);
 	munmap(m->va, m->len);
-	close(m->fd);
 	free(m->hit);
 	*m = (struct share_mem){ 0 };
 }
@@ -240,7 +257,7 @@ static int mem_map(struct share_guest *p, struct share_mem *m, int file, uint64_
 
 	if (rc)
 		return rc;
-	*m = (struct share_mem){ .len = len, .fd = file };
+	*m = (struct share_mem){ .len = len };
 	m->hit = calloc(1, sizeof(*m->hit));
 	if (!m->hit)
 		return -ENOMEM;
@@ -254,7 +271,7 @@ static int mem_map(struct share_guest *p, struct share_mem *m, int file, uint64_
 		rc = m->guard;
 		goto unmap;
 	}
-	r = region_of(m, offset);
+	r = region_of(m, file, offset);
 	rc = dev->ops->dma_map ? dev->ops->dma_map(dev, &r) : 0;
 	if (!rc && atomic_load(m->hit)) {
 		rc = -ENXIO;
@@ -301,7 +318,7 @@ static void refuse_map(struct share_guest *p, const struct share_hdr *h, int rc)
 	guest_send(p, &a, offsetof(struct share_mapped, extent), -1);
 }
 
-/* Takes @file */
+/* Takes @file, which the mapping holds from then on */
 static void serve_map(struct share_guest *p, const struct share_map *m, int file)
 {
 	uint32_t id = 0;
@@ -311,8 +328,8 @@ static void serve_map(struct share_guest *p, const struct share_map *m, int file
 		id++;
 	if (id < SHARE_MAX_MEMS)
 		rc = mem_map(p, &p->mems[id], file, m->offset, m->len);
+	close(file);
 	if (rc) {
-		close(file);
 		nvme_log(WARN,
 			 "controller '%s': memory of process %d (%llu KiB) cannot be mapped for "
 			 "it: %s",
@@ -439,7 +456,7 @@ static void serve_request(struct share_guest *p, const union share_msg *m, size_
 		guest_drop(p, err);
 	else if (p->state == GUEST_NEW && m->h.type != SHARE_HELLO)
 		guest_drop(p, "does not introduce itself");
-	if (p->fd < 0) {
+	if (p->state == GUEST_LEAVING) {
 		if (file >= 0)
 			close(file);
 		return;
@@ -481,7 +498,7 @@ static bool serve_guest(struct share_guest *p)
 	/* who comes while the controller is being brought up or reset, waits for that */
 	if (p->state == GUEST_NEW && ctrlr_state(p->c) != PLX_NVME_CTRLR_READY)
 		return false;
-	for (unsigned i = 0; i < SERVE_BATCH && p->fd >= 0; i++) {
+	for (unsigned i = 0; i < SERVE_BATCH && p->state != GUEST_LEAVING; i++) {
 		unsigned nfds;
 		int file;
 		ssize_t n = share_recv(p->fd, &m, &file, &nfds);
@@ -779,7 +796,14 @@ int share_open(struct plx_nvme_ctrlr *c, const struct plx_pcie_backend *b)
 		if (!rc)
 			rc = share_open_guest(&c->trid, c->opts.share_id, fd, users, deadline,
 					      &c->dev);
-	} while (rc == -EAGAIN);
+	} while (rc == -EAGAIN && plx_tsc() < deadline);
+	if (rc == -EAGAIN) {
+		nvme_log(ERR,
+			 "controller '%s': one owner after the other ends before it shares it "
+			 "(waited %u ms): see what they say",
+			 c->name, SHARE_START_MS);
+		rc = -ETIMEDOUT;
+	}
 	if (rc) {
 		c->dev = NULL;
 		return rc;

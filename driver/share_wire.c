@@ -10,7 +10,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define MAX_FDS 4 /* room for more than the one there may be, so that all can be closed */
+#define MAX_ERRNO 4095
+#define MAX_FDS	  4 /* room for more than the one there may be, so that all can be closed */
 
 /* ---- what they have to be like ---- */
 
@@ -120,6 +121,8 @@ int share_check_answer(const union share_msg *m, size_t len, unsigned nfds, char
 
 	if (len < sizeof(m->h))
 		return wrong("sent a message of %zu bytes, shorter than a header", len);
+	if (m->h.rc > 0 || m->h.rc < -MAX_ERRNO)
+		return wrong("sent a message of type %u with error %d", m->h.type, m->h.rc);
 	if (m->h.type == SHARE_HELLO)
 		return check_hello_answer(m, len, nfds, err, errlen);
 	if (nfds)
@@ -220,11 +223,15 @@ ssize_t share_recv(int fd, union share_msg *m, int *file, unsigned *nfds)
 			      .msg_iovlen = 1,
 			      .msg_control = control.buf,
 			      .msg_controllen = sizeof(control.buf) };
+	unsigned reset = 0;
 	ssize_t n;
 
+	/* one that hung up without having read all is told of first, once; what it sent before is
+	 * still there */
 	do {
 		n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+		reset += n < 0 && errno == ECONNRESET;
+	} while (n < 0 && (errno == EINTR || (errno == ECONNRESET && reset < 2)));
 	if (n < 0) {
 		*file = -1;
 		*nfds = 0;

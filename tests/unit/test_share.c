@@ -114,6 +114,22 @@ static void expect_end(struct guest *g)
 	cr_expect_eq(g->len, 0, "message of type %u instead of the end", g->m.h.type);
 }
 
+/* Told to leave, and that it may, before the end: it would take its owner for killed, and disable
+ * the device for all */
+static void expect_shut_out(struct guest *g, const char *why)
+{
+	while (hear(g), g->len > 0 && g->m.h.type == SHARE_CPL)
+		;
+	cr_assert(g->len > 0 && g->m.h.type == SHARE_GONE, "type %u, %zd bytes", g->m.h.type,
+		  g->len);
+	cr_expect(strstr(g->m.text.text, "has shut it out: it ") && strstr(g->m.text.text, why),
+		  "%s", g->m.text.text);
+	hear(g);
+	cr_expect(g->len > 0 && g->m.h.type == SHARE_QUIET, "type %u, %zd bytes", g->m.h.type,
+		  g->len);
+	expect_end(g);
+}
+
 static void say(struct guest *g, const void *m, size_t len, int file)
 {
 	cr_assert_eq(share_send(g->fd, m, len, file), 0);
@@ -298,7 +314,10 @@ Test(share, there_is_an_end_of_guests)
 		else                                                                               \
 			dial(&bad);                                                                \
 		say(&bad, &(message), bytes, file);                                                \
-		expect_end(&bad);                                                                  \
+		if (introduced)                                                                    \
+			expect_shut_out(&bad, "");                                                 \
+		else                                                                               \
+			expect_end(&bad);                                                          \
 		hang_up(&bad);                                                                     \
 		cr_expect_gt(make_queues(&good, 1), 0);                                            \
 		cr_expect(ready(c));                                                               \
@@ -367,7 +386,64 @@ Test(share, hostile_enables_twice)
 
 	bring_up(&g);
 	say(&g, &h, sizeof(h), -1);
+	expect_shut_out(&g, "enables what is enabled");
+	hang_up(&g);
+}
+
+/* Its queues are in use until it has heard of it */
+Test(share, who_is_shut_out_hears_when_its_queues_are_gone)
+{
+	struct share_hdr h = HDR(SHARE_ENABLE);
+	struct guest g;
+	uint16_t real;
+
+	bring_up(&g);
+	real = make_queues(&g, 1);
+	fake.silent = FAKE_ADMIN(nvme_admin_delete_sq, real);
+	say(&g, &h, sizeof(h), -1);
+	hear(&g);
+	cr_expect_eq(g.m.h.type, SHARE_GONE);
+	say(&g, &h, sizeof(h), -1);
+	turns(c, NULL, 1000);
+	cr_expect_not(came(&g), "type %u while its queues are there", g.m.h.type);
+	fake.silent = -1;
+	fake.q[real].sq_live = false;
+	fake_post(&fake, 0, fake_last(&fake, nvme_admin_delete_sq)->cid, 0, 0, false);
+	hear(&g);
+	cr_expect_eq(g.m.h.type, SHARE_QUIET, "type %u, %zd bytes", g.m.h.type, g.len);
+	cr_expect_not(fake.q[real].cq_live);
 	expect_end(&g);
+	hang_up(&g);
+}
+
+/* A child of the owner holds what the owner has closed */
+Test(share, a_guest_that_was_shut_out_is_not_heard_again)
+{
+	struct share_hdr h = HDR(SHARE_ENABLE);
+	struct guest g;
+	int kept;
+
+	bring_up(&g);
+	kept = dup(c->share->guests->fd);
+	say(&g, &h, sizeof(h), -1);
+	UNTIL(c, NULL, !c->share->guests);
+	say(&g, &h, sizeof(h), -1);
+	turns(c, NULL, 1000);
+	cr_expect(ready(c));
+	cr_expect_null(c->share->guests);
+	close(kept);
+	hang_up(&g);
+}
+
+Test(share, a_guests_files_are_not_kept)
+{
+	unsigned before;
+	struct guest g;
+
+	bring_up(&g);
+	before = open_files();
+	cr_expect_eq(map(&g, g.mem, 0, MEM_BYTES), 0);
+	cr_expect_eq(open_files(), before);
 	hang_up(&g);
 }
 
@@ -379,7 +455,7 @@ Test(share, hostile_more_commands_than_there_is_room_for)
 	bring_up(&g);
 	for (unsigned i = 0; i <= SHARE_CMDS; i++)
 		send_admin(&g, &cmd);
-	expect_end(&g);
+	expect_shut_out(&g, "more admin commands");
 	hang_up(&g);
 }
 
