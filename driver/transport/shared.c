@@ -21,11 +21,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOOK_US	   1000 /* between looks at the socket while nothing is under way */
-#define BUSY_MS	   50 /* after a command: a look in every poll */
-#define LEAVE_MS   8000 /* from GONE to QUIET */
-#define DISABLE_MS 3000 /* of the device, when its owner was killed */
-#define CAP_TO_MAX 255ull /* 127.5 s: the owner's reset is within ours */
+#define LOOK_US	      1000 /* between looks at the socket while nothing is under way */
+#define BUSY_MS	      50 /* after a command: a look in every poll */
+#define LEAVE_MS      8000 /* from GONE to QUIET */
+#define DISABLE_MS    3000 /* of the device, when its owner was killed */
+#define RECEIVE_BATCH 64 /* messages in one look */
+#define CAP_TO_MAX    255ull /* 127.5 s: the owner's reset is within ours */
 
 /* as far as the driver can see */
 enum shared_state {
@@ -33,6 +34,9 @@ enum shared_state {
 	SHARED_ENABLING,
 	SHARED_ON,
 	SHARED_LOST, /* the owner resets the controller: CSTS.RDY is 0, CC.EN still 1 */
+	/* the same before the driver has seen that it was ready, so that it still waits for that:
+	 * disabled and enabled here */
+	SHARED_AGAIN,
 	SHARED_DISABLING,
 };
 
@@ -55,6 +59,7 @@ struct shared {
 	pthread_mutex_t lock; /* of all that follows */
 	int fd, users; /* -1: none */
 	pid_t owner;
+	bool deaf; /* the owner has let a request time out, and said nothing since */
 	uint32_t tag; /* of the last request */
 	uint64_t tsc_ms, look_tsc, busy_tsc, end_tsc;
 	enum shared_end end;
@@ -70,6 +75,7 @@ struct shared {
 	enum shared_state state;
 	uint32_t state_tag; /* of the ENABLE or DISABLE under way */
 	bool begun; /* has been enabled, ever */
+	bool seen_ready; /* since it was enabled, by the driver */
 	uint32_t cc, shst, aqa;
 	uint64_t asq, acq;
 
@@ -172,6 +178,7 @@ static bool begin_admin_queue(struct shared *s)
 	s->cq = memory_at(s, s->acq, (uint64_t)s->cq_size * sizeof(*s->cq));
 	s->sq_head = s->sq_tail = s->cq_tail = s->under_way = 0;
 	s->phase = 1;
+	s->seen_ready = false;
 	memset(s->sent, 0, sizeof(s->sent));
 	return s->sq && s->cq;
 }
@@ -232,6 +239,17 @@ static void take_cpl(struct shared *s, const struct plx_nvme_cpl *cpl)
 
 /* ---- what the owner says ---- */
 
+/* ENABLE or DISABLE: its answer ends the state */
+static void tell(struct shared *s, enum share_type type, enum shared_state state)
+{
+	struct share_hdr h = { .type = type, .tag = ++s->tag };
+
+	s->state = state;
+	s->state_tag = h.tag;
+	if (s->fd >= 0 && s->end == END_NOT && share_send(s->fd, &h, sizeof(h), -1) == -EAGAIN)
+		owner_died(s, "does not read what it is sent");
+}
+
 /* What is no answer to a request that somebody waits for */
 static void take_message(struct shared *s, const union share_msg *m)
 {
@@ -246,10 +264,16 @@ static void take_message(struct shared *s, const union share_msg *m)
 	case SHARE_DISABLE:
 		if (s->state == SHARED_DISABLING && m->h.tag == s->state_tag)
 			s->state = SHARED_OFF;
+		else if (s->state == SHARED_AGAIN && m->h.tag == s->state_tag)
+			tell(s, SHARE_ENABLE, SHARED_ENABLING);
 		break;
 	case SHARE_RESET:
-		if (s->state == SHARED_ON)
+		if (s->state != SHARED_ON)
+			break;
+		if (s->seen_ready)
 			s->state = SHARED_LOST;
+		else
+			tell(s, SHARE_DISABLE, SHARED_AGAIN);
 		break;
 	case SHARE_GONE:
 		if (s->end != END_NOT)
@@ -282,6 +306,7 @@ static int receive_one(struct shared *s, union share_msg *m, int *file)
 		owner_died(s, "was killed or has crashed");
 		return -ENXIO;
 	}
+	s->deaf = false;
 	if (!share_check_answer(m, (size_t)n, nfds, err, sizeof(err)))
 		return 1;
 	if (*file >= 0)
@@ -296,7 +321,7 @@ static void receive(struct shared *s)
 	union share_msg m;
 	int file;
 
-	while (receive_one(s, &m, &file) == 1) {
+	for (unsigned i = 0; i < RECEIVE_BATCH && receive_one(s, &m, &file) == 1; i++) {
 		if (file >= 0)
 			close(file);
 		take_message(s, &m);
@@ -331,6 +356,8 @@ static int ask(struct shared *s, union share_msg *m, size_t len, int file, int *
 		return -ETIMEDOUT;
 	/* it may have hung up: what it said before that can be read */
 	for (;;) {
+		bool late = plx_tsc() >= deadline;
+
 		rc = receive_one(s, m, &came);
 		if (rc < 0)
 			return rc;
@@ -344,12 +371,12 @@ static int ask(struct shared *s, union share_msg *m, size_t len, int file, int *
 			close(came);
 		if (rc)
 			take_message(s, m);
-		else if (plx_tsc() >= deadline)
-			return -ETIMEDOUT;
-		else
-			wait_readable(s, 50);
 		if (s->end != END_NOT)
 			return -ENXIO;
+		if (late)
+			return -ETIMEDOUT;
+		if (!rc)
+			wait_readable(s, 50);
 	}
 }
 
@@ -357,22 +384,14 @@ static int ask_soon(struct shared *s, union share_msg *m, size_t len, int file)
 {
 	int rc = ask(s, m, len, file, NULL, plx_tsc() + SHARE_REPLY_MS * s->tsc_ms);
 
-	if (rc == -ETIMEDOUT)
-		nvme_log(ERR,
-			 "controller '%s': its owner, process %d, does not answer within %u ms: is "
-			 "it stopped?",
-			 s->pcie.bdf, (int)s->owner, SHARE_REPLY_MS);
+	if (rc != -ETIMEDOUT)
+		return rc;
+	s->deaf = true;
+	nvme_log(ERR,
+		 "controller '%s': its owner, process %d, does not answer within %u ms: is it "
+		 "stopped?",
+		 s->pcie.bdf, (int)s->owner, SHARE_REPLY_MS);
 	return rc;
-}
-
-/* ENABLE or DISABLE: its answer changes the state */
-static void tell(struct shared *s, enum share_type type)
-{
-	struct share_hdr h = { .type = type, .tag = ++s->tag };
-
-	s->state_tag = h.tag;
-	if (s->fd >= 0 && s->end == END_NOT && share_send(s->fd, &h, sizeof(h), -1) == -EAGAIN)
-		owner_died(s, "does not read what it is sent");
 }
 
 /* ---- registers ---- */
@@ -382,12 +401,18 @@ static bool enabled(const struct shared *s)
 	return NVME_CC_EN(s->cc);
 }
 
-/* While the owner takes the queues away, the controller is not disabled yet */
+/* While the owner takes the queues away, the controller is not disabled yet. Whether it handles
+ * commands (PP) the device says. */
 static uint32_t csts(struct shared *s)
 {
 	bool ready = s->state == SHARED_ON || s->state == SHARED_DISABLING;
+	uint32_t device = s->pcie.bar0.mem && s->end == END_NOT ? device_reg(s, NVME_REG_CSTS) : 0;
 
-	return (uint32_t)ready << NVME_CSTS_RDY_SHIFT | s->shst << NVME_CSTS_SHST_SHIFT;
+	s->seen_ready |= s->state == SHARED_ON;
+	if (device == UINT32_MAX)
+		device = 0;
+	return (uint32_t)ready << NVME_CSTS_RDY_SHIFT | s->shst << NVME_CSTS_SHST_SHIFT |
+	       (device & (uint32_t)NVME_CSTS_PP_MASK << NVME_CSTS_PP_SHIFT);
 }
 
 /* Without what belongs to the device as a whole: memory buffers and regions, boot partitions,
@@ -401,6 +426,21 @@ static uint64_t imitated_cap(const struct shared *s)
 	if (!s->about.weighted)
 		cap &= ~(3ull << 17);
 	return cap;
+}
+
+/* Another thread may be waiting for an answer of the owner */
+static bool watch(struct plx_pcie_dev *dev, uint32_t *value)
+{
+	struct shared *s = to_shared(dev);
+
+	if (pthread_mutex_trylock(&s->lock))
+		return false;
+	receive(s);
+	*value = csts(s);
+	pthread_mutex_unlock(&s->lock);
+	if (atomic_load(&dev->cut_off))
+		*value = UINT32_MAX;
+	return true;
 }
 
 static uint64_t reg_read(struct plx_pcie_dev *dev, uint32_t offset, unsigned size)
@@ -452,13 +492,13 @@ static void write_cc(struct shared *s, uint32_t cc)
 		s->begun = true;
 		s->shst = 0;
 		/* a driver that gives no memory has no answer to wait for */
-		if (begin_admin_queue(s)) {
-			s->state = SHARED_ENABLING;
-			tell(s, SHARE_ENABLE);
-		}
+		if (begin_admin_queue(s))
+			tell(s, SHARE_ENABLE, SHARED_ENABLING);
 	} else if (was && !enabled(s)) {
-		s->state = SHARED_DISABLING;
-		tell(s, SHARE_DISABLE);
+		if (s->state == SHARED_AGAIN)
+			s->state = SHARED_DISABLING; /* it has been told */
+		else
+			tell(s, SHARE_DISABLE, SHARED_DISABLING);
 	}
 }
 
@@ -542,7 +582,9 @@ static bool poll_owner(struct plx_pcie_dev *dev)
 	struct shared *s = to_shared(dev);
 	uint64_t now = plx_tsc();
 
-	pthread_mutex_lock(&s->lock);
+	/* another thread waits for an answer, and takes what comes meanwhile */
+	if (pthread_mutex_trylock(&s->lock))
+		return false;
 	if (s->end != END_OVER && (s->end != END_NOT || (int64_t)(s->busy_tsc - now) > 0 ||
 				   (int64_t)(now - s->look_tsc) >= 0)) {
 		s->look_tsc = now + LOOK_US * s->tsc_ms / 1000;
@@ -668,7 +710,8 @@ static void dma_unmap(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
 	for (uint32_t i = 0; i < s->nmems; i++) {
 		if (s->mems[i].va != r->addr || s->mems[i].len != r->len)
 			continue;
-		if (s->end == END_NOT)
+		/* one that does not answer would be waited for as often as there is memory */
+		if (s->end == END_NOT && !s->deaf)
 			unmap(s, s->mems[i].id);
 		s->mems[i] = s->mems[--s->nmems];
 		break;
@@ -694,6 +737,12 @@ static void shared_close(struct plx_pcie_dev *dev)
 	free(s);
 }
 
+/* -EAGAIN has the caller begin anew, with another owner: it is not for others to say */
+static int again_is_ours(int rc)
+{
+	return rc == -EAGAIN ? -EIO : rc;
+}
+
 /* Return: 0 with *@file; -EAGAIN the owner has ended; -errno, logged */
 static int introduce(struct shared *s, int32_t id, uint64_t deadline, int *file)
 {
@@ -717,7 +766,7 @@ static int introduce(struct shared *s, int32_t id, uint64_t deadline, int *file)
 	if (m.h.rc) {
 		nvme_log(ERR, "controller '%s': its owner, process %d, does not share it: %s",
 			 s->pcie.bdf, (int)s->owner, m.text.text);
-		return m.h.rc;
+		return again_is_ours(m.h.rc);
 	}
 	s->about = m.welcome;
 	s->cap = m.welcome.cap;
@@ -761,8 +810,8 @@ int share_open_guest(const struct plx_nvme_trid *trid, int32_t id, int fd, int u
 	}
 	rc = introduce(s, id, deadline, &file);
 	if (!rc) {
-		rc = pcie_map_bar(&s->pcie, &s->pcie.bar0, file, s->about.bar_offset,
-				  s->about.bar_len, NULL);
+		rc = again_is_ours(pcie_map_bar(&s->pcie, &s->pcie.bar0, file, s->about.bar_offset,
+						s->about.bar_len, NULL));
 		if (rc)
 			nvme_log(ERR, "controller '%s': mapping the BAR that its owner gave: %s",
 				 s->pcie.bdf, strerror(-rc));
@@ -787,6 +836,7 @@ static const struct plx_pcie_backend shared_backend = {
 	.close = shared_close,
 	.reg_read = reg_read,
 	.reg_write = reg_write,
+	.watch = watch,
 	.doorbell = doorbell,
 	.doorbell_write = doorbell_write,
 	.poll = poll_owner,
