@@ -21,8 +21,7 @@ int admin_submit(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, plx_n
 	return 0;
 }
 
-/* Whether a caller's command can be sent now. Under lock. */
-static int admin_may_submit(const struct plx_nvme_ctrlr *c)
+int admin_may_submit(const struct plx_nvme_ctrlr *c)
 {
 	uint32_t reserved = c->admin.depth > 4 * NVME_ADMIN_RESERVED ? NVME_ADMIN_RESERVED : 0;
 

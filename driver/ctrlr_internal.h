@@ -367,6 +367,9 @@ static inline bool admin_is_long(uint8_t opc)
 /** admin_submit - a command of the driver's own. Return: 0; -EAGAIN no identifier free */
 int admin_submit(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd, plx_nvme_cb cb,
 		 void *arg);
+/** admin_may_submit - whether a caller's command can be sent now: some identifiers are left for the
+ *  driver's own, where there are enough. Return: 0; -EAGAIN; -ENXIO */
+int admin_may_submit(const struct plx_nvme_ctrlr *c);
 void admin_identify_cmd(struct plx_nvme_cmd *cmd, uint8_t cns, uint32_t nsid, uint16_t cntid,
 			uint8_t csi);
 

@@ -18,6 +18,7 @@
 #define ST_QID_INVALID	  PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_QID_INVALID)
 #define ST_QUEUE_SIZE	  PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_QUEUE_SIZE)
 #define ST_VECTOR	  PLX_NVME_ST(NVME_SCT_CMD_SPECIFIC, NVME_SC_INVALID_VECTOR)
+#define HEALTH_EVENTS	  0xffu /* §5.27.1.8, SMART / Health Critical Warnings */
 #define ST_HELD		  0xffff /* is neither answered nor passed on */
 #define ST_PASS		  0xfffe
 
@@ -155,6 +156,25 @@ static bool is_queue_cmd(uint8_t opc)
 
 /* ---- what is answered here ---- */
 
+static bool sets_events(const struct plx_nvme_cmd *cmd)
+{
+	return cmd->opc == nvme_admin_set_features &&
+	       (cmd->cdw10 & 0xff) == NVME_FEAT_FID_ASYNC_EVENT;
+}
+
+/* What guests have asked for, and the controller has not answered */
+static uint32_t events_under_way(const struct plx_nvme_ctrlr *c)
+{
+	uint32_t events = 0;
+
+	for (const struct share_guest *p = c->share->guests; p; p = p->next)
+		for (const struct share_cmd *k = p->cmd; k < p->cmd + SHARE_CMDS; k++)
+			if ((k->state == CMD_WAITING || k->state == CMD_SENT) &&
+			    sets_events(&k->cmd))
+				events |= k->cmd.cdw11;
+	return events;
+}
+
 /* §5.27.1. Of what a driver sets when it connects, the owner has done its part */
 static uint16_t set_features(struct share_guest *p, struct share_cmd *k, uint32_t *dw0)
 {
@@ -172,9 +192,9 @@ static uint16_t set_features(struct share_guest *p, struct share_cmd *k, uint32_
 	case NVME_FEAT_FID_IRQ_CONFIG:
 		return ST_INVALID_FIELD | PLX_NVME_DNR;
 	case NVME_FEAT_FID_ASYNC_EVENT:
-		/* what any of them wants to hear of */
-		k->cmd.cdw11 |= aer_events(c);
-		c->aer_events |= k->cmd.cdw11;
+		/* what any of them wants to hear of, of what there is */
+		k->cmd.cdw11 &= HEALTH_EVENTS | c->id.oaes;
+		k->cmd.cdw11 |= aer_events(c) | events_under_way(c);
 		return ST_PASS;
 	}
 	return ST_PASS;
@@ -293,16 +313,18 @@ static void cmd_done(void *arg, const struct plx_nvme_cpl *cpl)
 		queue_cmd_done(p, k, ok);
 	k->state = CMD_FREE;
 	answer(p, k->cid, plx_nvme_status(cpl), cpl->dw0, cpl->dw1);
+	if (ok && sets_events(&k->cmd))
+		p->c->aer_events |= k->cmd.cdw11;
 	if (ok)
 		changed_namespaces(p, k->cmd.opc);
 }
 
-/* Some identifiers are left for the owner's own commands. Return: whether it is out */
+/* Return: whether it is out */
 static bool submit(struct share_guest *p, const struct plx_nvme_cmd *cmd, plx_nvme_cb cb, void *arg)
 {
 	struct plx_nvme_ctrlr *c = p->c;
 
-	if (c->admin.nfree <= NVME_ADMIN_RESERVED || admin_submit(c, cmd, cb, arg))
+	if (admin_may_submit(c) || admin_submit(c, cmd, cb, arg))
 		return false;
 	p->pending++;
 	return true;
@@ -359,22 +381,36 @@ bool guest_uses(const struct share_guest *p, const struct share_mem *m)
 
 /* ---- taking back ---- */
 
+/* A queue that the controller keeps may still write to memory, which is not taken back before a
+ * reset has ended that */
+static void queue_deleted(struct share_queue *q, uint8_t *state, const struct plx_nvme_cpl *cpl)
+{
+	struct share_guest *p = q->guest;
+
+	p->pending--;
+	if (forgotten(p))
+		return;
+	/* Invalid Queue Identifier: it is not there (§5.6, §5.7) */
+	if (plx_nvme_ok(cpl) || PLX_NVME_ST_CODE(plx_nvme_status(cpl)) == ST_QID_INVALID) {
+		*state = QUEUE_NONE;
+		return;
+	}
+	if (!p->c->closing && !ctrlr_may_reset(p->c))
+		ctrlr_start_reset(p->c, "it does not delete a queue of a process that shared it");
+}
+
 static void sq_deleted(void *arg, const struct plx_nvme_cpl *cpl)
 {
 	struct share_queue *q = arg;
 
-	q->guest->pending--;
-	if (!forgotten(q->guest))
-		q->sq = QUEUE_NONE; /* it cannot be deleted: it is not there */
+	queue_deleted(q, &q->sq, cpl);
 }
 
 static void cq_deleted(void *arg, const struct plx_nvme_cpl *cpl)
 {
 	struct share_queue *q = arg;
 
-	q->guest->pending--;
-	if (!forgotten(q->guest))
-		q->cq = QUEUE_NONE;
+	queue_deleted(q, &q->cq, cpl);
 }
 
 /* Return: whether all of the guest's queues of that kind are gone */

@@ -679,6 +679,7 @@ Test(share, events_go_to_all)
 			    config = features(NVME_FEAT_FID_ASYNC_EVENT, 1u << 14);
 	struct guest g, h;
 
+	c->id.oaes |= 1u << 14;
 	bring_up(&g);
 	bring_up(&h);
 	config.prp1 = g.iova;
@@ -694,6 +695,39 @@ Test(share, events_go_to_all)
 	cr_expect_eq(h.m.cpl.cpl.dw0, 0x040002);
 	hang_up(&g);
 	hang_up(&h);
+}
+
+Test(share, events_that_there_are_not_are_not_asked_for)
+{
+	struct plx_nvme_cmd config = features(NVME_FEAT_FID_ASYNC_EVENT, 1u << 14 | 1u << 11 | 1);
+	struct guest g;
+
+	c->id.oaes |= 1u << 11;
+	bring_up(&g);
+	fake.refuse = FAKE_ADMIN(nvme_admin_set_features, NVME_FEAT_FID_ASYNC_EVENT);
+	cr_expect_neq(admin(&g, &config), 0);
+	cr_expect_eq(c->aer_events, 0, "kept although the controller refused");
+	fake.refuse = -1;
+	cr_expect_eq(admin(&g, &config), 0);
+	cr_expect_eq(fake_last(&fake, nvme_admin_set_features)->cdw11 & (1u << 14 | 1u << 11),
+		     1u << 11);
+	cr_expect_eq(c->aer_events & (1u << 14 | 1u << 11), 1u << 11);
+	hang_up(&g);
+}
+
+Test(share, a_small_admin_queue_is_enough)
+{
+	struct plx_nvme_cmd id = { .opc = nvme_admin_identify, .cdw10 = NVME_IDENTIFY_CNS_CTRL };
+	struct guest g;
+
+	plx_nvme_disconnect(c);
+	opts.admin_queue_size = 4;
+	c = connect_fake();
+	bring_up(&g);
+	UNTIL(c, NULL, fake.n_aers);
+	id.prp1 = g.iova;
+	cr_expect_eq(admin(&g, &id), 0);
+	hang_up(&g);
 }
 
 /* ---- the end of a guest ---- */
@@ -723,6 +757,32 @@ Test(share, what_a_dead_guest_had_is_taken_back_in_order)
 	cr_expect_eq(fake_count(&fake, nvme_admin_delete_cq), cqs + 1);
 	cr_expect_not(fake.q[real].cq_live);
 	cr_expect_eq(c->qids[0], 0);
+}
+
+Test(share, a_queue_that_is_not_deleted_is_ended_by_a_reset)
+{
+	struct guest g;
+
+	bring_up(&g);
+	make_queues(&g, 1);
+	fake.refuse = FAKE_ADMIN(nvme_admin_delete_sq, 1);
+	hang_up(&g);
+	UNTIL(c, NULL, resets(c) == 1);
+	cr_assert_not_null(c->share->guests);
+	cr_expect_eq(c->share->guests->nmems, 1, "its memory is gone, its queue is not");
+	UNTIL(c, NULL, ready(c) && !c->share->guests);
+	cr_expect_eq(resets(c), 1);
+}
+
+Test(share, a_queue_that_is_not_there_needs_no_reset)
+{
+	struct guest g;
+
+	bring_up(&g);
+	fake.q[make_queues(&g, 1)].sq_live = false;
+	hang_up(&g);
+	UNTIL(c, NULL, !c->share->guests);
+	cr_expect_eq(resets(c), 0);
 }
 
 Test(share, a_disabled_guest_keeps_its_identifiers)
