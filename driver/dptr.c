@@ -260,7 +260,9 @@ int dptr_sgl(struct plx_nvme_sgl_desc *sgl1, struct dptr_pos pos, uint64_t len,
 		}
 		cur = p;
 	}
-	if (!n) {
+	/* SGL1 describes a whole transfer only as a data block (§4.1.2): a bit bucket has a segment
+	 * of its own */
+	if (!n && plx_likely(cur.addr != BIT_BUCKET)) {
 		*sgl1 = sgl_desc(cur.addr, cur.len, PLX_NVME_SGL_DATA);
 		return 0;
 	}

@@ -350,15 +350,20 @@ Test(split, what_falls_into_bit_buckets_is_not_transferred)
 Test(split, bit_buckets_are_split_like_memory)
 {
 	struct iovec iov[] = { { buf, 512 }, { BUCKET, 40 * 512 } };
+	const struct plx_nvme_sgl_desc *d;
 
 	takes_buckets();
 	f.ns->max_io_blocks = 8;
 	cr_assert_eq(drop_at(iov, 2, 0, 41), 0);
 	commands({ 0, 8 }, { 8, 8 }, { 16, 8 }, { 24, 8 }, { 32, 8 }, { 40, 1 });
 	cr_assert_eq(f.qp->sq[5].flags, PLX_NVME_PSDT_SGL);
-	cr_assert_eq(f.qp->sq[5].sgl1.id, PLX_NVME_SGL_BIT_BUCKET << 4);
-	cr_assert_eq(f.qp->sq[5].sgl1.addr, 0);
-	cr_assert_eq(f.qp->sq[5].sgl1.len, 512);
+	/* as SGL1 itself a descriptor of a whole transfer is one of data */
+	cr_assert_eq(f.qp->sq[5].sgl1.id, PLX_NVME_SGL_LAST_SEGMENT << 4);
+	cr_assert_eq(f.qp->sq[5].sgl1.len, sizeof(*d));
+	d = (const struct plx_nvme_sgl_desc *)(uintptr_t)f.qp->sq[5].sgl1.addr;
+	cr_assert_eq(d->id, PLX_NVME_SGL_BIT_BUCKET << 4);
+	cr_assert_eq(d->addr, 0);
+	cr_assert_eq(d->len, 512);
 }
 
 Test(split, bit_buckets_are_refused_where_they_cannot_be)
