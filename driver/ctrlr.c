@@ -43,8 +43,10 @@ void ctrlr_fail(struct plx_nvme_ctrlr *c, int err, const char *fmt, ...)
 	va_end(ap);
 	nvme_log(ERR, "%s", c->failure);
 	c->err = err;
-	/* commands are called back now: the device should not touch their memory any more */
-	disable_now(c);
+	/* commands are called back now: the device should not touch their memory any more. A reset
+	 * of the function sees to that, and who reads a register meanwhile waits for it */
+	if (!flr_under_way(c))
+		disable_now(c);
 	atomic_store_explicit(&c->state, PLX_NVME_CTRLR_FAILED, memory_order_release);
 	ctrlr_step_go(c, NVME_STEP_FAILED);
 	for (struct plx_nvme_qpair *qp = c->qpairs; qp; qp = qp->next)

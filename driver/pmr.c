@@ -171,7 +171,8 @@ static int begin(struct plx_nvme_ctrlr *c)
 		return -ENXIO;
 	if (!has_pmr(c))
 		return -ENOTSUP;
-	if (p->state == NVME_PMR_CHANGING)
+	/* registers may be out of reach, and are given their values again by the reset */
+	if (p->state == NVME_PMR_CHANGING || ctrlr_state(c) != PLX_NVME_CTRLR_READY)
 		return -EBUSY;
 	rc = map(c);
 	if (rc)

@@ -78,8 +78,8 @@ int plx_nvme_pmr_info(struct plx_nvme_ctrlr *c, struct plx_nvme_pmr_info *out);
  * Enabled already: says where it is. It stays enabled over resets of the controller, and until
  * plx_nvme_pmr_disable() or the end of plx_nvme_disconnect().
  * Return: 0; -ENOTSUP as plx_nvme_pmr_info(); -ETIMEDOUT not ready within its timeout; -EIO it
- * reports an error, or does not take its address; -EBUSY another thread is at it; -ENXIO the
- * controller has failed; -errno of mapping it. Logged.
+ * reports an error, or does not take its address; -EBUSY another thread is at it, or the
+ * controller is being reset; -ENXIO the controller has failed; -errno of mapping it. Logged.
  */
 int plx_nvme_pmr_enable(struct plx_nvme_ctrlr *c, void **mem, uint64_t *bytes);
 /** plx_nvme_pmr_disable - have what was stored written, disable and unmap the region; no I/O is on

@@ -219,6 +219,22 @@ Test(nvme_stuck, it_is_not_taken_for_useless_before_it_was_tried)
 	plx_nvme_disconnect(c);
 }
 
+Test(nvme_stuck, a_failure_meanwhile_leaves_registers_alone)
+{
+	struct plx_nvme_ctrlr *c;
+
+	put_into(4);
+	fake.flr_hangs = true;
+	c = plx_nvme_connect_start(&trid, &opts);
+	UNTIL(c, NULL, c->step == NVME_STEP_FUNCTION_RESET && flr_under_way(c));
+	fake.gone = false;
+	fake.cc = 1;
+	ctrlr_fail(c, -EIO, "fails");
+	cr_assert_eq(fake.cc, 1, "written while the function is being reset");
+	cr_assert(failed(c));
+	plx_nvme_disconnect(c);
+}
+
 Test(nvme_stuck, nobody_waits_for_it_but_who_disconnects)
 {
 	struct plx_nvme_ctrlr *c;
