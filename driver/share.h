@@ -36,6 +36,10 @@
 #define SHARE_QUIET_MS 2000 /* guests come to rest before a reset */
 #define SHARE_LEAVE_MS 5000 /* queues of guests are deleted before the owner ends */
 
+/* dword 0 of a completed Asynchronous Event Request: Namespace Attribute Changed (§5.2) */
+#define SHARE_NS_CHANGED                                                                           \
+	(NVME_LOG_LID_CHANGED_NS << 16 | NVME_AER_NOTICE_NS_CHANGED << 8 | NVME_AER_NOTICE)
+
 /* ---- messages: native byte order, each a packet of its own ---- */
 
 enum share_type {
@@ -231,6 +235,9 @@ struct share_guest {
 	enum share_guest_state state;
 	uint32_t tag; /* of ENABLE or DISABLE, to be answered */
 	bool told_gone;
+	bool late; /* has not come to rest for the reset, and that is in the log */
+	bool missed_ns; /* namespaces changed while it had no Asynchronous Event Request here */
+	uint32_t maps_refused;
 	uint32_t pending; /* commands and deletions that the controller has */
 	uint32_t reclaimed; /* queue pairs taken back, for the log */
 	uint64_t orders;

@@ -251,7 +251,11 @@ static uint16_t translate(struct share_guest *p, struct share_cmd *k, uint32_t *
 	case nvme_admin_abort_cmd:
 		return abort_cmd(p, k, dw0);
 	case nvme_admin_async_event:
-		return ST_HELD;
+		if (!p->missed_ns)
+			return ST_HELD;
+		p->missed_ns = false;
+		*dw0 = SHARE_NS_CHANGED;
+		return 0;
 	case nvme_admin_keep_alive:
 		return 0;
 	case nvme_admin_dbbuf:
@@ -298,8 +302,7 @@ static void changed_namespaces(struct share_guest *p, uint8_t opc)
 	    opc != nvme_admin_ns_attach)
 		return;
 	p->c->ns_rescan = true;
-	share_event(p->c, NVME_LOG_LID_CHANGED_NS << 16 | NVME_AER_NOTICE_NS_CHANGED << 8 |
-				  NVME_AER_NOTICE);
+	share_event(p->c, SHARE_NS_CHANGED);
 }
 
 static void cmd_done(void *arg, const struct plx_nvme_cpl *cpl)

@@ -26,16 +26,19 @@
 
 /* ---- the directory ---- */
 
-static void name_folder(char *buf, size_t len)
+/* Return: whether there is room for it */
+static bool name_folder(char *buf, size_t len)
 {
 	const char *given = getenv("PLX_SHARE_DIR");
+	int n;
 
 	if (given && *given)
-		snprintf(buf, len, "%s", given);
+		n = snprintf(buf, len, "%s", given);
 	else if (!geteuid())
-		snprintf(buf, len, "/run/pollux");
+		n = snprintf(buf, len, "/run/pollux");
 	else
-		snprintf(buf, len, "/var/tmp/pollux-%u", (unsigned)geteuid());
+		n = snprintf(buf, len, "/var/tmp/pollux-%u", (unsigned)geteuid());
+	return (size_t)n < len;
 }
 
 /* One that others may write to, or that others made in a directory for all, is not ours */
@@ -44,7 +47,13 @@ static int open_folder(struct share_place *p)
 	struct stat st;
 	int rc;
 
-	name_folder(p->folder, sizeof(p->folder));
+	if (!name_folder(p->folder, sizeof(p->folder))) {
+		nvme_log(ERR,
+			 "controller '%s': the directory to share it by, %s (PLX_SHARE_DIR), has a "
+			 "name of more than %zu bytes: use a shorter one",
+			 p->name, getenv("PLX_SHARE_DIR"), sizeof(p->folder) - 1);
+		return -ENAMETOOLONG;
+	}
 	if (mkdir(p->folder, 0700) && errno != EEXIST) {
 		rc = -errno;
 		nvme_log(ERR,

@@ -23,6 +23,7 @@
 #define SHARE_PERIOD_US 1000
 #define SERVE_EVENTS	16 /* sockets in one look */
 #define SERVE_BATCH	32 /* messages of one of them */
+#define REFUSED_LOGGED	8 /* regions of one of them */
 
 /* ---- guests that come and go ---- */
 
@@ -289,8 +290,9 @@ free_hit:
 	return rc;
 }
 
-/* What the device calls the region from @off on, as much as fits into a message */
-static void tell_mapped(struct share_guest *p, const struct share_hdr *h, uint32_t id, size_t off)
+/* What the device calls the region from @off on, as much as fits into a message. Return: whether it
+ * calls it anything */
+static bool tell_mapped(struct share_guest *p, const struct share_hdr *h, uint32_t id, size_t off)
 {
 	struct share_mapped a = { .h = { .type = h->type, .tag = h->tag }, .id = id };
 	const struct share_mem *m = &p->mems[id];
@@ -309,6 +311,7 @@ static void tell_mapped(struct share_guest *p, const struct share_hdr *h, uint32
 	if (!a.n)
 		a.h.rc = -EFAULT;
 	guest_send(p, &a, offsetof(struct share_mapped, extent) + a.n * sizeof(a.extent[0]), -1);
+	return a.n;
 }
 
 static void refuse_map(struct share_guest *p, const struct share_hdr *h, int rc)
@@ -330,16 +333,22 @@ static void serve_map(struct share_guest *p, const struct share_map *m, int file
 		rc = mem_map(p, &p->mems[id], file, m->offset, m->len);
 	close(file);
 	if (rc) {
-		nvme_log(WARN,
-			 "controller '%s': memory of process %d (%llu KiB) cannot be mapped for "
-			 "it: %s",
-			 p->c->name, (int)p->pid, (unsigned long long)m->len >> 10, strerror(-rc));
+		if (p->maps_refused++ < REFUSED_LOGGED)
+			nvme_log(WARN,
+				 "controller '%s': memory of process %d (%llu KiB) cannot be "
+				 "mapped for it: %s%s",
+				 p->c->name, (int)p->pid, (unsigned long long)m->len >> 10,
+				 strerror(-rc),
+				 p->maps_refused == REFUSED_LOGGED ? " (the next ones are not "
+								     "logged)"
+								   : "");
 		refuse_map(p, &m->h, rc);
 		return;
 	}
 	if (id == p->nmems)
 		p->nmems++;
-	tell_mapped(p, &m->h, id, 0);
+	if (!tell_mapped(p, &m->h, id, 0))
+		mem_unmap(p, &p->mems[id]);
 }
 
 static struct share_mem *find_mem(struct share_guest *p, uint32_t id)
@@ -435,6 +444,7 @@ static void serve_enable(struct share_guest *p, uint32_t tag)
 	}
 	p->tag = tag;
 	p->state = GUEST_ENABLING;
+	p->missed_ns = false; /* it looks at all of them */
 }
 
 static void serve_disable(struct share_guest *p, uint32_t tag)
@@ -615,6 +625,7 @@ static void follow(struct plx_nvme_ctrlr *c)
 	if (state == PLX_NVME_CTRLR_RESETTING)
 		s->quiet_tsc = plx_tsc() + SHARE_QUIET_MS * c->tsc_ms;
 	for (struct share_guest *p = s->guests; p; p = p->next) {
+		p->late = false;
 		if (state == PLX_NVME_CTRLR_RESETTING && p->state == GUEST_ON) {
 			p->state = GUEST_TOLD;
 			send_bare(p, SHARE_RESET, 0, 0);
@@ -651,11 +662,12 @@ bool share_at_rest(struct plx_nvme_ctrlr *c)
 			continue;
 		if ((int64_t)(plx_tsc() - s->quiet_tsc) < 0)
 			return false;
-		nvme_log(WARN,
-			 "controller '%s': process %d, which shares it, does not come to rest "
-			 "(waited "
-			 "%u ms): it is reset all the same",
-			 c->name, (int)p->pid, SHARE_QUIET_MS);
+		if (!p->late)
+			nvme_log(WARN,
+				 "controller '%s': process %d, which shares it, does not come to "
+				 "rest (waited %u ms): it is reset all the same",
+				 c->name, (int)p->pid, SHARE_QUIET_MS);
+		p->late = true;
 	}
 	return true;
 }
@@ -666,22 +678,33 @@ void share_queues_gone(struct plx_nvme_ctrlr *c)
 		guest_queues_gone(p);
 }
 
-/* dw0: as the completion of an Asynchronous Event Request */
+/* Return: whether it had a request for it */
+static bool guest_event(struct share_guest *p, uint32_t dw0)
+{
+	for (unsigned i = 0; i < SHARE_CMDS; i++) {
+		struct share_cpl m = { .h.type = SHARE_CPL };
+
+		if (p->cmd[i].state != CMD_HELD)
+			continue;
+		p->cmd[i].state = CMD_FREE;
+		m.cpl.cid = p->cmd[i].cid;
+		m.cpl.dw0 = dw0;
+		guest_send(p, &m, sizeof(m), -1);
+		return true;
+	}
+	return false;
+}
+
+/* dw0: as the completion of an Asynchronous Event Request. Of those that nobody waits for, a guest
+ * can do without all but one: it would go on with namespaces that have changed. */
 void share_event(struct plx_nvme_ctrlr *c, uint32_t dw0)
 {
-	for (struct share_guest *p = c->share->guests; p; p = p->next) {
-		for (unsigned i = 0; i < SHARE_CMDS && p->state == GUEST_ON; i++) {
-			struct share_cpl m = { .h.type = SHARE_CPL };
+	const uint32_t what = 0xff07; /* type and information */
 
-			if (p->cmd[i].state != CMD_HELD)
-				continue;
-			p->cmd[i].state = CMD_FREE;
-			m.cpl.cid = p->cmd[i].cid;
-			m.cpl.dw0 = dw0;
-			guest_send(p, &m, sizeof(m), -1);
-			break;
-		}
-	}
+	for (struct share_guest *p = c->share->guests; p; p = p->next)
+		if (p->state == GUEST_ON && !guest_event(p, dw0) &&
+		    (dw0 & what) == (SHARE_NS_CHANGED & what))
+			p->missed_ns = true;
 }
 
 /* ---- begin and end ---- */

@@ -697,6 +697,29 @@ Test(share, events_go_to_all)
 	hang_up(&h);
 }
 
+Test(share, a_change_of_namespaces_is_not_missed)
+{
+	struct plx_nvme_cmd aer = { .opc = nvme_admin_async_event };
+	struct guest g;
+
+	bring_up(&g);
+	UNTIL(c, NULL, fake.n_aers);
+	cr_assert(fake_event(&fake, SHARE_NS_CHANGED));
+	UNTIL(c, NULL, c->stats.aers == 1);
+	cr_expect_eq(admin(&g, &aer), 0);
+	cr_expect_eq(g.m.cpl.cpl.dw0, SHARE_NS_CHANGED);
+	send_admin(&g, &aer);
+	UNTIL(c, NULL, holds_event(0));
+	cr_expect_not(came(&g), "told twice");
+	/* with the next enable it looks at them anyway */
+	bare(&g, SHARE_DISABLE);
+	share_event(c, SHARE_NS_CHANGED);
+	bare(&g, SHARE_ENABLE);
+	send_admin(&g, &aer);
+	UNTIL(c, NULL, holds_event(0));
+	hang_up(&g);
+}
+
 Test(share, events_that_there_are_not_are_not_asked_for)
 {
 	struct plx_nvme_cmd config = features(NVME_FEAT_FID_ASYNC_EVENT, 1u << 14 | 1u << 11 | 1);
@@ -895,6 +918,17 @@ Test(share, other_transports_are_not_shared)
 
 	cr_expect_null(plx_nvme_connect(&other, &opts));
 	cr_expect_eq(errno, ENOTSUP);
+}
+
+Test(share, a_directory_with_too_long_a_name_is_refused)
+{
+	char name[200];
+
+	snprintf(name, sizeof(name), "%s/%0150d", folder, 0);
+	setenv("PLX_SHARE_DIR", name, 1);
+	cr_expect_null(plx_nvme_connect(&trid, &opts));
+	cr_expect_eq(errno, ENAMETOOLONG);
+	setenv("PLX_SHARE_DIR", folder, 1);
 }
 
 Test(share, a_directory_that_others_may_write_to_is_refused)
