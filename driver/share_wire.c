@@ -2,6 +2,7 @@
 /*
  * driver/share_wire.c - messages between the processes of a shared controller
  */
+#include "core/msg_fds.h"
 #include "driver/share.h"
 #include <errno.h>
 #include <stdio.h>
@@ -161,27 +162,16 @@ int share_check_answer(const union share_msg *m, size_t len, unsigned nfds, char
 
 /* ---- the socket ---- */
 
-union control {
-	char buf[CMSG_SPACE(MAX_FDS * sizeof(int))];
-	struct cmsghdr align;
-};
-
 int share_send(int fd, const void *m, size_t len, int file)
 {
-	union control control = { 0 };
+	plx_msg_room(1) control = { 0 };
 	struct iovec iov = { (void *)(uintptr_t)m, len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (file >= 0) {
-		struct cmsghdr *c;
-
 		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int));
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &file, sizeof(int));
+		msg.msg_controllen = sizeof(control.buf);
+		plx_msg_put_fd(&msg, file);
 	}
 	while (sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		if (errno != EINTR)
@@ -189,41 +179,30 @@ int share_send(int fd, const void *m, size_t len, int file)
 	return 0;
 }
 
-static void take_files(struct msghdr *msg, int *file, unsigned *nfds)
+/* @file: the one there may be; -1: none, or several, which are closed. Return: whether all of them
+ * came */
+static bool take_files(struct msghdr *msg, int *file, unsigned *nfds)
 {
-	*file = -1;
-	*nfds = 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n;
+	int fds[MAX_FDS];
+	bool fits;
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++) {
-			int got;
-
-			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
-			if ((*nfds)++)
-				close(got);
-			else
-				*file = got;
-		}
-	}
-	if (*nfds > 1) {
-		close(*file);
-		*file = -1;
-	}
+	*nfds = plx_msg_take_fds(msg, fds, 0, MAX_FDS, &fits);
+	*file = *nfds == 1 ? fds[0] : -1;
+	for (unsigned i = 0; *nfds > 1 && i < *nfds; i++)
+		close(fds[i]);
+	return fits;
 }
 
 ssize_t share_recv(int fd, union share_msg *m, int *file, unsigned *nfds)
 {
-	union control control;
+	plx_msg_room(MAX_FDS) control;
 	struct iovec iov = { m, sizeof(*m) };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
 			      .msg_control = control.buf,
 			      .msg_controllen = sizeof(control.buf) };
 	unsigned reset = 0;
+	bool fits;
 	ssize_t n;
 
 	/* one that hung up without having read all is told of first, once; what it sent before is
@@ -237,7 +216,7 @@ ssize_t share_recv(int fd, union share_msg *m, int *file, unsigned *nfds)
 		*nfds = 0;
 		return errno == ECONNRESET ? 0 : -errno;
 	}
-	take_files(&msg, file, nfds);
+	fits = take_files(&msg, file, nfds);
 	/* an empty message is the end for whoever reads it, and nobody takes a file from that */
 	if (!n && *file >= 0) {
 		close(*file);
@@ -245,7 +224,7 @@ ssize_t share_recv(int fd, union share_msg *m, int *file, unsigned *nfds)
 		*nfds = 0;
 	}
 	/* too many files, or more bytes than any message has: of no message there is */
-	if (msg.msg_flags & MSG_CTRUNC)
+	if (!fits)
 		*nfds = MAX_FDS + 1;
 	if (msg.msg_flags & MSG_TRUNC)
 		n = sizeof(*m) + 1;

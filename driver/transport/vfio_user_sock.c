@@ -6,6 +6,7 @@
  * whoever waits serves them. A server may block while it sends to us, so while we send and cannot
  * go on, the message that is arriving is taken in; it is acted upon once ours is out.
  */
+#include "core/msg_fds.h"
 #include "driver/transport/vfio_user.h"
 #include <errno.h>
 #include <poll.h>
@@ -161,23 +162,9 @@ static bool rx_complete(const struct vfu *v)
 
 static int rx_take_fds(struct vfu *v, struct msghdr *msg)
 {
-	bool fits = !(msg->msg_flags & MSG_CTRUNC);
+	bool fits;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		const int *fds = (const int *)CMSG_DATA(c);
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			if (v->rx_nfds < VFU_MAX_FDS) {
-				v->rx_fds[v->rx_nfds++] = fds[i];
-				continue;
-			}
-			close(fds[i]);
-			fits = false;
-		}
-	}
+	v->rx_nfds = plx_msg_take_fds(msg, v->rx_fds, v->rx_nfds, VFU_MAX_FDS, &fits);
 	if (fits)
 		return 0;
 	return vfu_gone(v, -EPROTO, "sent more file descriptors than the %u of a message agreed on",
@@ -188,10 +175,7 @@ static int rx_take_fds(struct vfu *v, struct msghdr *msg)
 static int rx_fill(struct vfu *v)
 {
 	while (!rx_complete(v)) {
-		union {
-			char buf[CMSG_SPACE(VFU_MAX_FDS * sizeof(int))];
-			struct cmsghdr align;
-		} control;
+		plx_msg_room(VFU_MAX_FDS) control;
 		size_t want = v->rx_have < sizeof(struct vfio_user_hdr)
 				      ? sizeof(struct vfio_user_hdr)
 				      : rx_hdr(v)->size;
@@ -325,22 +309,13 @@ static void skip(struct iovec **iov, int *n, size_t done)
 /* The descriptor goes with the first byte. */
 static ssize_t tx_some(struct vfu *v, struct iovec *iov, int n, int fd)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
+	plx_msg_room(1) control = { 0 };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)n };
 
 	if (fd >= 0) {
-		struct cmsghdr *c;
-
 		msg.msg_control = control.buf;
 		msg.msg_controllen = sizeof(control.buf);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+		plx_msg_put_fd(&msg, fd);
 	}
 	return sendmsg(v->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

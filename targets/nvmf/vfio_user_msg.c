@@ -6,6 +6,7 @@
  * with some byte of it, are never taken for those of the next. Whatever breaks the framing ends the
  * connection: there is no way to find the next message.
  */
+#include "core/msg_fds.h"
 #include "targets/nvmf/vfio_user.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -48,28 +49,10 @@ void vu_msg_purge(struct vu_conn *c)
 /* Return: NULL, or what is wrong */
 static const char *take_fds(struct vu_msg *m, struct msghdr *h)
 {
-	const char *wrong =
-		h->msg_flags & MSG_CTRUNC ? "more file descriptors than a message takes" : NULL;
+	bool fits;
 
-	for (struct cmsghdr *cm = CMSG_FIRSTHDR(h); cm; cm = CMSG_NXTHDR(h, cm)) {
-		size_t n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		const uint8_t *at = CMSG_DATA(cm);
-
-		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, at + i * sizeof fd, sizeof fd);
-			if (m->nfds < VU_MAX_FDS) {
-				m->fds[m->nfds++] = fd;
-			} else {
-				close(fd);
-				wrong = "more file descriptors than a message takes";
-			}
-		}
-	}
-	return wrong;
+	m->nfds = plx_msg_take_fds(h, m->fds, m->nfds, VU_MAX_FDS, &fits);
+	return fits ? NULL : "more file descriptors than a message takes";
 }
 
 static const char *header_wrong(const struct vu_conn *c, const struct vfio_user_hdr *h)
@@ -108,10 +91,7 @@ static bool grow(struct vu_msg *m, uint32_t want)
  */
 static int receive(struct vu_conn *c, struct vu_msg *m)
 {
-	union {
-		char buf[CMSG_SPACE(VU_MAX_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} control;
+	plx_msg_room(VU_MAX_FDS) control;
 	const char *wrong;
 
 	for (;;) {
@@ -212,21 +192,14 @@ void vu_held_run(struct vu_conn *c)
 
 static ssize_t send_some(int sock, struct vu_tx *t)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
+	plx_msg_room(1) control = { 0 };
 	struct iovec iov = { t->data + t->sent, t->len - t->sent };
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (t->fd >= 0 && !t->sent) {
-		memset(&control, 0, sizeof control);
 		h.msg_control = control.buf;
 		h.msg_controllen = sizeof control.buf;
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.align), &t->fd, sizeof t->fd);
+		plx_msg_put_fd(&h, t->fd);
 	}
 	return sendmsg(sock, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
