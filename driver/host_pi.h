@@ -33,15 +33,21 @@ static inline bool plx_nvme_pi_stripped(const struct plx_nvme_ns *ns)
 	return f.type && f.md_size == plx_pi_size(&f);
 }
 
-/** plx_nvme_rw_ref - the initial reference tag; the storage tag above it is 0 */
-static inline void plx_nvme_rw_ref(const struct plx_nvme_ns *ns, struct plx_nvme_rw *rw,
+/** plx_nvme_pi_checks - PLX_PI_CHECK_* of a command's PRCHK bits (PLX_NVME_RW_PRCHK_*) */
+static inline uint8_t plx_nvme_pi_checks(uint32_t flags)
+{
+	return (flags & PLX_NVME_RW_PRCHK_GUARD ? PLX_PI_CHECK_GUARD : 0) |
+	       (flags & PLX_NVME_RW_PRCHK_APP ? PLX_PI_CHECK_APP : 0) |
+	       (flags & PLX_NVME_RW_PRCHK_REF ? PLX_PI_CHECK_REF : 0);
+}
+
+/** plx_nvme_rw_ref - the initial reference tag, where @f has one; the storage tag above it is 0 */
+static inline void plx_nvme_rw_ref(const struct plx_pi_format *f, struct plx_nvme_rw *rw,
 				   uint64_t ref)
 {
-	struct plx_pi_format f = plx_nvme_ns_pi(ns);
-
-	if (!f.type)
+	if (!f->type)
 		return;
-	ref &= plx_pi_ref_mask(&f);
+	ref &= plx_pi_ref_mask(f);
 	rw->reftag = (uint32_t)ref;
 	rw->tag_hi = ref >> 32;
 }

@@ -98,9 +98,7 @@ static struct plx_pi_tags pi_tags(const struct nvme_options *o, uint64_t slba)
 		.ref = slba,
 		.app = (uint16_t)o->apptag,
 		.appmask = (uint16_t)o->apptag_mask,
-		.check = (o->rw_flags & PLX_NVME_RW_PRCHK_GUARD ? PLX_PI_CHECK_GUARD : 0) |
-			 (o->rw_flags & PLX_NVME_RW_PRCHK_APP ? PLX_PI_CHECK_APP : 0) |
-			 (o->rw_flags & PLX_NVME_RW_PRCHK_REF ? PLX_PI_CHECK_REF : 0),
+		.check = plx_nvme_pi_checks(o->rw_flags),
 	};
 }
 
@@ -166,7 +164,7 @@ static int submit_ext(const struct nvme_lane *l, struct nvme_req *r, uint64_t sl
 		.appmask = tags.appmask,
 	};
 
-	plx_nvme_rw_ref(l->ns, &rw, slba);
+	plx_nvme_rw_ref(&f->pi, &rw, slba);
 	placement_set(&rw, u);
 	if (r->iov) {
 		rw.iov = r->iov;

@@ -16,7 +16,7 @@ static uint64_t whole(uint64_t bytes, uint64_t unit)
 static uint64_t needed(const struct perf_run *run, const struct perf_ctrlr *pc, unsigned workers)
 {
 	const struct perf_config *cfg = run->cfg;
-	uint64_t entries = cfg->queue_depth < 256 ? 256 : cfg->queue_depth + 1, bytes = 0;
+	uint64_t entries = perf_queue_entries(cfg->queue_depth), bytes = 0;
 
 	for (unsigned i = 0; i < run->ndevices; i++) {
 		const struct plx_nvme_ns *ns = run->devices[i].ns;

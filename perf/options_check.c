@@ -100,7 +100,7 @@ static size_t memory_needed(const struct perf_config *cfg)
 	uint64_t workers = plx_cpuset_count(&cfg->cores);
 	uint64_t devices =
 		cfg->ntrids ? cfg->ntrids : plx_nvmf_device_spec_namespaces(cfg->virtual_spec);
-	uint64_t entries = cfg->queue_depth < 256 ? 256 : cfg->queue_depth + 1;
+	uint64_t entries = perf_queue_entries(cfg->queue_depth);
 	/* an eighth: metadata */
 	uint64_t buffer = cfg->max_size + cfg->max_size / 8 + cfg->align + 2 * PLX_PAGE_SIZE;
 	uint64_t pair =

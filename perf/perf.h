@@ -16,6 +16,7 @@
 #ifndef POLLUX_PERF_H
 #define POLLUX_PERF_H
 
+#include "core/checksum.h"
 #include <pollux/env.h>
 #include <pollux/histogram.h>
 #include <pollux/nvme.h>
@@ -88,6 +89,13 @@ struct perf_config {
 	bool no_huge;
 	bool progress; /* standard error is a terminal and nothing asked for silence */
 };
+
+/** perf_queue_entries - of a submission queue: one stays empty, and I/O larger than a command takes
+ *  several */
+static inline uint32_t perf_queue_entries(uint32_t depth)
+{
+	return depth + 1 > 256 ? depth + 1 : 256;
+}
 
 /* ---- doing it ---- */
 
@@ -200,6 +208,7 @@ struct perf_job {
 	uint64_t lbas; /* blocks of the namespace this job draws from, from block 0 */
 	uint32_t block; /* data bytes of a block */
 	uint32_t xfer_block; /* bytes in the buffer for one block */
+	struct plx_pi_format pi; /* type 0: none */
 	/* with --interval: everything before the current interval; else == hist */
 	struct plx_hist *total[2];
 	struct perf_series *series;

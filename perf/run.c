@@ -350,6 +350,7 @@ static void lay_out_job(struct perf_run *run, struct perf_worker *w, struct perf
 	job->device = d;
 	job->ns = d->ns;
 	job->index = index;
+	job->pi = plx_nvme_ns_pi(d->ns);
 	job->block = plx_nvme_ns_block_size(d->ns);
 	job->xfer_block = plx_nvme_ns_xfer_block_size(d->ns);
 	if ((run->cfg->prinfo & PLX_NVME_RW_PRACT) && plx_nvme_pi_stripped(d->ns))

@@ -17,10 +17,9 @@ static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
  */
 static int protect(struct perf_job *job, struct perf_task *t, const struct plx_nvme_rw *rw)
 {
-	struct plx_pi_format f = plx_nvme_ns_pi(job->ns);
 	struct plx_pi_tags tags = { .ref = t->slba, .app = rw->apptag };
 
-	return plx_pi_generate(&f, rw->iov, rw->iovcnt, t->md, t->nlb, &tags);
+	return plx_pi_generate(&job->pi, rw->iov, rw->iovcnt, t->md, t->nlb, &tags);
 }
 
 static void protected_read_done(void *arg, const struct plx_nvme_cpl *cpl)
@@ -32,17 +31,12 @@ static void protected_read_done(void *arg, const struct plx_nvme_cpl *cpl)
 	};
 	struct perf_task *t = arg;
 	struct perf_job *job = t->job;
-	uint32_t chk = job->cfg->prinfo;
-	struct plx_pi_format f = plx_nvme_ns_pi(job->ns);
-	struct plx_pi_tags tags = {
-		.ref = t->slba,
-		.check = (chk & PLX_NVME_RW_PRCHK_GUARD ? PLX_PI_CHECK_GUARD : 0) |
-			 (chk & PLX_NVME_RW_PRCHK_REF ? PLX_PI_CHECK_REF : 0),
-	};
+	struct plx_pi_tags tags = { .ref = t->slba, .check = plx_nvme_pi_checks(job->cfg->prinfo) };
 	struct iovec one = { t->buf, (size_t)t->nlb * job->xfer_block };
 	struct plx_pi_error err;
 
-	if (plx_nvme_ok(cpl) && plx_pi_verify(&f, &one, 1, t->md, t->nlb, &tags, &err) == -EILSEQ)
+	if (plx_nvme_ok(cpl) &&
+	    plx_pi_verify(&job->pi, &one, 1, t->md, t->nlb, &tags, &err) == -EILSEQ)
 		perf_task_done(t, status[err.check]);
 	else
 		io_done(arg, cpl);
@@ -60,9 +54,9 @@ static plx_noinline int submit_ext(struct perf_job *job, struct perf_task *t)
 				  .slba = t->slba,
 				  .md = t->md,
 				  .flags = job->cfg->prinfo };
-	bool host_pi = plx_nvme_ns_pi_type(job->ns) && !(rw.flags & PLX_NVME_RW_PRACT);
+	bool host_pi = job->pi.type && !(rw.flags & PLX_NVME_RW_PRACT);
 
-	plx_nvme_rw_ref(job->ns, &rw, t->slba);
+	plx_nvme_rw_ref(&job->pi, &rw, t->slba);
 	if (t->iov) {
 		rw.iov = t->iov;
 		rw.iovcnt = 0;
@@ -123,8 +117,7 @@ static int nvme_open(struct perf_job *job)
 	struct plx_nvme_qpair_opts opts;
 
 	plx_nvme_qpair_opts_init(&opts);
-	/* one entry of a ring stays empty; I/O larger than a command takes several */
-	opts.queue_size = job->depth + 1 > 256 ? job->depth + 1 : 256;
+	opts.queue_size = perf_queue_entries(job->depth);
 	opts.interrupts = job->cfg->interrupts;
 	job->engine_data = plx_nvme_qpair_create(plx_nvme_ns_ctrlr(job->ns), &opts);
 	return job->engine_data ? 0 : -errno;
