@@ -279,6 +279,9 @@ bool guest_holds(const struct share_guest *p, uint64_t iova, uint64_t len);
 
 /** guest_admin - a command has come; the guest may be dropped */
 void guest_admin(struct share_guest *p, const struct plx_nvme_cmd *cmd);
+/** guest_event - ends an Asynchronous Event Request of a guest that is ON. Return: whether it had
+ *  one */
+bool guest_event(struct share_guest *p, uint32_t dw0);
 /** guest_pump - commands that wait go to the controller. In state READY */
 void guest_pump(struct share_guest *p);
 /** guest_reclaim - a step towards a guest without queues and commands. Return: it is there */

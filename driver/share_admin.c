@@ -295,6 +295,18 @@ void guest_admin(struct share_guest *p, const struct plx_nvme_cmd *cmd)
 	}
 }
 
+bool guest_event(struct share_guest *p, uint32_t dw0)
+{
+	for (struct share_cmd *k = p->cmd; k < p->cmd + SHARE_CMDS; k++) {
+		if (k->state != CMD_HELD)
+			continue;
+		k->state = CMD_FREE;
+		answer(p, k->cid, 0, dw0, 0);
+		return true;
+	}
+	return false;
+}
+
 /* Namespaces may be others now: the owner looks, and the other guests are told */
 static void changed_namespaces(struct share_guest *p, uint8_t opc)
 {

@@ -678,23 +678,6 @@ void share_queues_gone(struct plx_nvme_ctrlr *c)
 		guest_queues_gone(p);
 }
 
-/* Return: whether it had a request for it */
-static bool guest_event(struct share_guest *p, uint32_t dw0)
-{
-	for (unsigned i = 0; i < SHARE_CMDS; i++) {
-		struct share_cpl m = { .h.type = SHARE_CPL };
-
-		if (p->cmd[i].state != CMD_HELD)
-			continue;
-		p->cmd[i].state = CMD_FREE;
-		m.cpl.cid = p->cmd[i].cid;
-		m.cpl.dw0 = dw0;
-		guest_send(p, &m, sizeof(m), -1);
-		return true;
-	}
-	return false;
-}
-
 /* dw0: as the completion of an Asynchronous Event Request. Of those that nobody waits for, a guest
  * can do without all but one: it would go on with namespaces that have changed. */
 void share_event(struct plx_nvme_ctrlr *c, uint32_t dw0)

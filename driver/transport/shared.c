@@ -206,15 +206,12 @@ static void fetch_admin(struct shared *s)
 	       s->under_way < SHARE_CMDS) {
 		struct share_admin m = { .h.type = SHARE_ADMIN, .cmd = s->sq[s->sq_head] };
 		uint16_t cid = m.cmd.cid;
-		int rc;
 
 		if (cid >= 4096)
 			return; /* none of ours */
-		rc = share_send(s->fd, &m, sizeof(m), -1);
-		if (rc == -EAGAIN)
+		/* the socket is full, or the owner has gone: that is seen where we receive */
+		if (share_send(s->fd, &m, sizeof(m), -1))
 			return;
-		if (rc)
-			return; /* it has gone: that is seen where we receive */
 		s->sent[cid / 64] |= 1ull << (cid % 64);
 		s->under_way++;
 		s->busy_tsc = plx_tsc() + BUSY_MS * s->tsc_ms;

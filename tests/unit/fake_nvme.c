@@ -270,25 +270,14 @@ static int fake_irq_enable(struct plx_pcie_dev *dev, unsigned vector, int eventf
 	return vector ? -EINVAL : 0;
 }
 
-static const struct plx_pcie_backend flr_backend = {
-	.trtype = PLX_NVME_TR_PCIE,
-	.open = fake_open,
-	.close = fake_close,
-	.reg_read = reg_read,
-	.reg_write = reg_write,
-	.doorbell = fake_doorbell,
-	.doorbell_write = fake_doorbell_write,
-	.poll = fake_poll,
-	.cfg_read = fake_cfg_read,
-	.irq_enable = fake_irq_enable,
-	.reset = fake_reset,
-	.bar_size = fake_bar_size,
-	.bar_map = fake_bar_map,
-	.bar_unmap = fake_bar_unmap,
-};
-
 void fake_can_flr(struct fake_nvme *f)
 {
+	static struct plx_pcie_backend flr_backend;
+
+	flr_backend = backend;
+	flr_backend.cfg_read = fake_cfg_read;
+	flr_backend.irq_enable = fake_irq_enable;
+	flr_backend.reset = fake_reset;
 	f->dev.ops = &flr_backend;
 }
 

@@ -118,6 +118,15 @@ Test(nvme_stuck, one_that_stops_while_it_is_set_up_is_not_waited_for)
 	}
 }
 
+/* I/O that does not complete */
+static void hold_two(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp, struct result *lost)
+{
+	fake.hold_io = true;
+	submit(c, qp, 1, lost);
+	submit(c, qp, 2, lost);
+	UNTIL(c, qp, fake.n_held == 2);
+}
+
 /* I/O that was under way has come back, and more is done */
 static void goes_on(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp, struct result *lost)
 {
@@ -143,10 +152,7 @@ Test(nvme_stuck, a_fatal_status_after_a_reset_has_the_function_reset)
 	fake.csts |= 2;
 	UNTIL(c, qp, resets(c) == 1 && ready(c));
 	turns(c, qp, 3);
-	fake.hold_io = true;
-	submit(c, qp, 1, &lost);
-	submit(c, qp, 2, &lost);
-	UNTIL(c, qp, fake.n_held == 2);
+	hold_two(c, qp, &lost);
 	cr_assert_eq(fake.flrs, 0);
 	fake.csts |= 2;
 	goes_on(c, qp, &lost);
@@ -165,10 +171,7 @@ Test(nvme_stuck, a_reset_that_does_not_end_has_the_function_reset)
 	struct plx_nvme_qpair *qp = make_qpair(c, 8);
 	struct result lost = { 0 };
 
-	fake.hold_io = true;
-	submit(c, qp, 1, &lost);
-	submit(c, qp, 2, &lost);
-	UNTIL(c, qp, fake.n_held == 2);
+	hold_two(c, qp, &lost);
 	fake.stuck_ready = true;
 	plx_nvme_ctrlr_reset(c);
 	goes_on(c, qp, &lost);
@@ -183,10 +186,7 @@ Test(nvme_stuck, registers_of_all_ones_are_no_removal_while_the_function_is_ther
 	struct plx_nvme_qpair *qp = make_qpair(c, 8);
 	struct result lost = { 0 };
 
-	fake.hold_io = true;
-	submit(c, qp, 1, &lost);
-	submit(c, qp, 2, &lost);
-	UNTIL(c, qp, fake.n_held == 2);
+	hold_two(c, qp, &lost);
 	fake.gone = true;
 	goes_on(c, qp, &lost);
 	cr_assert_eq(fake.flrs, 1);
@@ -205,10 +205,7 @@ Test(nvme_stuck, it_is_not_taken_for_useless_before_it_was_tried)
 	uint64_t end = plx_tsc() + 5 * NVME_ALIVE_PERIOD_MS * c->tsc_ms;
 	struct result lost = { 0 };
 
-	fake.hold_io = true;
-	submit(c, qp, 1, &lost);
-	submit(c, qp, 2, &lost);
-	UNTIL(c, qp, fake.n_held == 2);
+	hold_two(c, qp, &lost);
 	fake.gone = true;
 	/* its owner is busy with something else for longer than a look takes to come again */
 	UNTIL(c, NULL, plx_tsc() > end && c->step == NVME_STEP_QUIESCE);
