@@ -199,6 +199,8 @@ int plx_bdev_register(struct plx_bdev *b)
 	b->internal = in;
 	TAILQ_INSERT_TAIL(&devices, in, link);
 	bdev_unlock();
+	plx_log(PLX_LOG_DEBUG, "bdev", "%s: registered, %llu blocks of %u bytes", b->name,
+		(unsigned long long)b->blocks, b->block_size);
 	return 0;
 }
 
@@ -369,10 +371,12 @@ void plx_bdev_unregister(struct plx_bdev *b, void (*cb)(void *arg, int rc), void
 	bdev_lock();
 	begun = unregister_begin(in, cb, arg);
 	bdev_unlock();
-	if (begun)
+	if (begun) {
+		plx_log(PLX_LOG_DEBUG, "bdev", "%s: goes away", b->name);
 		unregister_rest(in);
-	else if (cb)
+	} else if (cb) {
 		cb(arg, -EALREADY);
+	}
 }
 
 /* Shared by plx_bdev_delete() and the callback, which may come after it gave up waiting. */

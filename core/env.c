@@ -29,7 +29,8 @@
 #define DEFAULT_HUGE_MB 128
 #define MAX_HUGE_SIZES	4
 #define MAX_NODES	64
-#define MAX_ARGS	16
+#define MAX_ARGS	16 /* of ours */
+#define MAX_MORE_ARGS	32 /* of the caller */
 
 enum env_state { ENV_NEVER, ENV_UP, ENV_OVER };
 
@@ -42,7 +43,8 @@ static struct {
 	char description[160];
 	/* EAL keeps pointers into its arguments */
 	char memory[64], lcores[32];
-	char *argv[MAX_ARGS];
+	char *more_args;
+	char *argv[MAX_ARGS + MAX_MORE_ARGS + 1];
 	int argc;
 } env;
 
@@ -294,6 +296,25 @@ static void args_build(const struct plx_env_opts *o, const struct huge_plan *pla
 	arg_add(env.memory);
 }
 
+/* The caller's, behind ours */
+static int args_add(const char *text)
+{
+	int most = env.argc + MAX_MORE_ARGS;
+
+	if (!text)
+		return 0;
+	env.more_args = strdup(text);
+	if (!env.more_args)
+		return -ENOMEM;
+	for (char *save, *arg = strtok_r(env.more_args, " \t\n", &save); arg;
+	     arg = strtok_r(NULL, " \t\n", &save)) {
+		if (env.argc == most)
+			return -E2BIG;
+		arg_add(arg);
+	}
+	return 0;
+}
+
 /* EAL talks while it starts, of what is normal here: only a failure lets its words through. */
 static int eal_start(void)
 {
@@ -355,6 +376,10 @@ int plx_env_init(const struct plx_env_opts *opts)
 		plan.mb = opts->mem_mb ? opts->mem_mb : DEFAULT_MB;
 	args_build(opts, &plan, (unsigned)plx_cpuset_next(&allowed, -1));
 
+	rc = args_add(opts->eal_args);
+	if (rc)
+		return rc;
+
 	restore = !pthread_getaffinity_np(pthread_self(), sizeof(affinity), &affinity);
 	rc = eal_start();
 	if (restore)
@@ -389,6 +414,8 @@ void plx_env_fini(void)
 	mem_fini();
 	topo_fini();
 	rte_eal_cleanup();
+	free(env.more_args);
+	env.more_args = NULL;
 }
 
 const char *plx_env_describe(void)

@@ -46,6 +46,8 @@ static int admin_submit_data(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd
 	rc = admin_may_submit(c);
 	if (rc)
 		return rc;
+	nvme_log(DEBUG, "controller '%s': admin command %02xh, namespace %xh, CDW10 %xh, %u bytes",
+		 c->name, cmd->opc, cmd->nsid, cmd->cdw10, len);
 	slot = qpair_take(&c->admin, &copy.cid);
 	copy.flags &=
 		/* PRPs: what every controller takes for admin commands */
@@ -62,6 +64,14 @@ static int admin_submit_data(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd
 	return 0;
 }
 
+static void note_end(const struct plx_nvme_ctrlr *c, const struct plx_nvme_cpl *cpl)
+{
+	char text[96];
+
+	nvme_log(DEBUG, "controller '%s': the admin command ends: %s", c->name,
+		 plx_nvme_status_text(plx_nvme_status(cpl), text, sizeof(text)));
+}
+
 /* ---- raw: completed by whichever thread polls, called back in the owner's poll ---- */
 
 static void raw_done(void *arg, const struct plx_nvme_cpl *cpl)
@@ -69,6 +79,7 @@ static void raw_done(void *arg, const struct plx_nvme_cpl *cpl)
 	struct nvme_admin_req *req = arg;
 	struct plx_nvme_ctrlr *c = req->c;
 
+	note_end(c, cpl);
 	req->cpl = *cpl;
 	req->next = NULL;
 	*c->done_tail = req;
@@ -161,6 +172,7 @@ int plx_nvme_admin_sync(struct plx_nvme_ctrlr *c, const struct plx_nvme_cmd *cmd
 	 * failure ends it */
 	while (!atomic_load_explicit(&w.done, memory_order_acquire))
 		ctrlr_setup_turn(c);
+	note_end(c, &w.cpl);
 	if (!plx_nvme_ok(&w.cpl) && plx_tsc() > deadline &&
 	    ctrlr_state(c) != PLX_NVME_CTRLR_READY) {
 		rc = -ETIMEDOUT;

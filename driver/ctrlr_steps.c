@@ -539,6 +539,7 @@ static uint32_t deadline_ms(const struct plx_nvme_ctrlr *c, enum deadline d)
 
 void ctrlr_step_go(struct plx_nvme_ctrlr *c, enum nvme_step step)
 {
+	nvme_log(DEBUG, "controller '%s': %s", c->name, steps[step].name);
 	c->step = step;
 	c->step_entered = false;
 	/* a reset or a failure leaves a step before its command is done: the steps that follow send

@@ -206,10 +206,11 @@ static inline uint64_t sgl_left(uint64_t left)
 	return left < SGL_MAX_LEN ? left : SGL_MAX_LEN;
 }
 
-/* Does @p lengthen the descriptor that ends at @end, @len bytes long so far? */
-static inline bool sgl_joins(uint64_t end, uint64_t len, const struct piece *p)
+/* Does @p, a piece of @pos, lengthen the descriptor that ends at @end, @len bytes long so far? */
+static inline bool sgl_joins(const struct dptr_pos *pos, uint64_t end, uint64_t len,
+			     const struct piece *p)
 {
-	return p->addr == end && len + p->len <= SGL_MAX_LEN;
+	return p->addr == end && len + p->len <= SGL_MAX_LEN && !pos->apart;
 }
 
 /* A run as a descriptor; what is to be dropped has no address (§4.1.2.2) */
@@ -249,7 +250,7 @@ int dptr_sgl(struct plx_nvme_sgl_desc *sgl1, struct dptr_pos pos, uint64_t len,
 		if (plx_unlikely(!sgl_aligned(&p)))
 			return -EINVAL;
 		len -= p.len;
-		if (cur.len && sgl_joins(cur.addr + cur.len, cur.len, &p)) {
+		if (cur.len && sgl_joins(&pos, cur.addr + cur.len, cur.len, &p)) {
 			cur.len += p.len;
 			continue;
 		}
@@ -282,7 +283,7 @@ uint64_t dptr_sgl_reach(struct dptr_pos pos, uint64_t len, uint32_t list_bytes, 
 	while (done < len && !piece_next(&pos, sgl_left(len - done), iova, &p)) {
 		if (!sgl_aligned(&p))
 			break;
-		if (run && sgl_joins(end, run, &p)) {
+		if (run && sgl_joins(&pos, end, run, &p)) {
 			run += p.len;
 		} else {
 			/* a single one is in the command itself */
@@ -297,7 +298,7 @@ uint64_t dptr_sgl_reach(struct dptr_pos pos, uint64_t len, uint32_t list_bytes, 
 	return done;
 }
 
-uint8_t dptr_sgl_modes(uint32_t sgls, bool use_sgl)
+uint8_t dptr_sgl_modes(uint32_t sgls, bool use_sgl, bool apart)
 {
 	unsigned support = sgls & NVME_CTRL_SGLS_SUPPORTED;
 	uint8_t modes = 0;
@@ -307,6 +308,8 @@ uint8_t dptr_sgl_modes(uint32_t sgls, bool use_sgl)
 	modes = NVME_SGL_AVAILABLE;
 	if (use_sgl)
 		modes |= NVME_SGL_ALWAYS;
+	if (apart)
+		modes |= NVME_SGL_APART;
 	if (sgls & NVME_CTRL_SGLS_MPTR_SGL)
 		modes |= NVME_SGL_MPTR;
 	if (sgls & NVME_CTRL_SGLS_BIT_BUCKET)

@@ -22,11 +22,12 @@ struct dptr_iova {
 typedef const struct dptr_iova *dptr_iova;
 
 /** struct dptr_pos - a place in a caller's iovecs: @off bytes into the first of @iovcnt; @buckets:
- *  some may be PLX_NVME_BIT_BUCKET */
+ *  some may be PLX_NVME_BIT_BUCKET; @apart: each iovec has SGL descriptors of its own, also next
+ *  to its neighbour in memory */
 struct dptr_pos {
 	const struct iovec *iov;
 	int iovcnt;
-	bool buckets;
+	bool buckets, apart;
 	size_t off;
 };
 

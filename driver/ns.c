@@ -156,7 +156,7 @@ static bool ns_geometry(struct plx_nvme_ns *ns, const struct nvme_ns_found *foun
 	if (ns->boundary && fast > 1)
 		fast = 1;
 	if ((ns->md_size && !ns->md_extended) ||
-	    (dptr_sgl_modes(c->id.sgls, c->opts.use_sgl) & NVME_SGL_ALWAYS))
+	    (dptr_sgl_modes(c->id.sgls, c->opts.use_sgl, false) & NVME_SGL_ALWAYS))
 		fast = 0;
 	ns->blocks = (uint64_t)id->nsze;
 	ns->fast_blocks = fast < ns->max_io_blocks ? fast : ns->max_io_blocks;

@@ -56,7 +56,7 @@ static plx_noinline int may_drop(const struct plx_nvme_ns *ns, uint8_t opc)
 {
 	if (opc != nvme_cmd_read)
 		return -EINVAL;
-	return dptr_sgl_modes(plx_nvme_ctrlr_data(ns->ctrlr)->sgls, false) & NVME_SGL_BUCKET
+	return dptr_sgl_modes(plx_nvme_ctrlr_data(ns->ctrlr)->sgls, false, false) & NVME_SGL_BUCKET
 		       ? 0
 		       : -ENOTSUP;
 }
@@ -68,7 +68,7 @@ int nvme_io_init(struct nvme_io *io, struct plx_nvme_ns *ns, uint8_t opc,
 		return -EINVAL;
 	*io = (struct nvme_io){
 		.ns = ns,
-		.data = { rw->iov, rw->iovcnt, rw->buckets, 0 },
+		.data = { .iov = rw->iov, .iovcnt = rw->iovcnt, .buckets = rw->buckets },
 		.slba = rw->slba,
 		.nlb = rw->nlb,
 		.limit = ns->max_io_blocks < NVME_NLB_MAX ? ns->max_io_blocks : NVME_NLB_MAX,
@@ -195,7 +195,9 @@ int plx_nvme_write_uncorrectable(struct plx_nvme_ns *ns, struct plx_nvme_qpair *
 int nvme_cmd_start(struct plx_nvme_qpair *qp, struct plx_nvme_cmd *cmd, const struct iovec *iov,
 		   int iovcnt, uint64_t len, void *md, uint32_t md_len, plx_nvme_cb cb, void *arg)
 {
-	const struct dptr_pos pos = { iov, iovcnt, 0 };
+	const struct dptr_pos pos = { .iov = iov,
+				      .iovcnt = iovcnt,
+				      .apart = qp->sgl & NVME_SGL_APART };
 	bool sgl = qp->sgl & NVME_SGL_ALWAYS;
 	struct nvme_slot *slot;
 	int rc;

@@ -292,10 +292,11 @@ enum {
 	NVME_SGL_ALWAYS = 2, /* asked for */
 	NVME_SGL_BUCKET = 8, /* bit buckets */
 	NVME_SGL_MPTR = 4, /* metadata may be scattered too, PSDT 10b */
+	NVME_SGL_APART = 16, /* a descriptor at least for each buffer: asked for */
 };
-/** dptr_sgl_modes - NVME_SGL_* for a queue pair: @sgls of Identify Controller, @use_sgl of the
- *  options */
-uint8_t dptr_sgl_modes(uint32_t sgls, bool use_sgl);
+/** dptr_sgl_modes - NVME_SGL_* for a queue pair: @sgls of Identify Controller, @use_sgl and
+ *  @apart (sgl_apart) of the options */
+uint8_t dptr_sgl_modes(uint32_t sgls, bool use_sgl, bool apart);
 /**
  * dptr_list_bytes - list memory that each slot needs for commands of up to @max_io_bytes
  *

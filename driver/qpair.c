@@ -23,7 +23,7 @@ static int qpair_alloc_slots(struct plx_nvme_qpair *qp, int numa)
 {
 	struct plx_nvme_ctrlr *c = qp->ctrlr;
 
-	qp->sgl = qp->qid ? dptr_sgl_modes(c->id.sgls, c->opts.use_sgl) : 0;
+	qp->sgl = qp->qid ? dptr_sgl_modes(c->id.sgls, c->opts.use_sgl, c->opts.sgl_apart) : 0;
 	/* the transfer limit is not known yet when the admin queue is made: a page for each of its
 	 * few commands */
 	qp->prp_list_bytes = qp->qid ? dptr_list_bytes(c->max_io_bytes, qp->sgl) : PLX_PAGE_SIZE;

@@ -113,8 +113,10 @@ static uint32_t fit_data(const struct plx_nvme_qpair *qp, struct nvme_io *io, ui
 			return n;
 		io->sgl = qp->sgl & NVME_SGL_AVAILABLE;
 	}
-	if (io->sgl)
+	if (io->sgl) {
+		io->data.apart = qp->sgl & NVME_SGL_APART;
 		reach = dptr_sgl_reach(io->data, len, qp->prp_list_bytes, qp->iova);
+	}
 	return reach == len ? n : reach / io->xfer;
 }
 

@@ -153,7 +153,8 @@ static int bdev_setup(struct thread_data *td)
 	struct bdev_look look = { .td = td };
 
 	if (engine_check(td) || bdev_options_check(td) ||
-	    shared_start(td, o->spdk_mem ? (size_t)o->spdk_mem : memory_wanted(), o->log_flags) ||
+	    shared_start(td, o->spdk_mem ? (size_t)o->spdk_mem : memory_wanted(), o->log_flags,
+			 o->env_context) ||
 	    shared_configure(td, o))
 		return 1;
 	shared_call(look_at_files, &look);

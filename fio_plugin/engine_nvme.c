@@ -629,7 +629,7 @@ static int nvme_setup(struct thread_data *td)
 
 	if (engine_check(td) || nvme_options_check(td) ||
 	    shared_start(td, o->mem_size_mb ? (size_t)o->mem_size_mb : memory_wanted(),
-			 o->log_flags))
+			 o->log_flags, NULL))
 		return 1;
 	for_each_file(td, f, i)
 	{

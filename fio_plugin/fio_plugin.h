@@ -101,7 +101,8 @@ void engine_error(const struct thread_data *td, const char *fmt, ...)
 
 /** shared_start - the environment and the application thread, once per process. Return: 0; -1 after
  *  a line */
-int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags);
+int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags,
+		 const char *eal_args);
 /**
  * shared_job_begin - a job has been set up: what is shared stays until its shared_job_end()
  * shared_job_run - its thread is at work

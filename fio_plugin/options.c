@@ -31,7 +31,8 @@ struct fio_option nvme_option_table[] = {
 	{ ROW("sge_size", FIO_OPT_INT, sge_size, "4096", "bytes of a piece, with enable_sgl=1"),
 	  .minval = 4 },
 	{ ROW("disable_pcie_sgl_merge", FIO_OPT_INT, disable_pcie_sgl_merge, "0",
-	      "keep neighbouring pieces apart: only 0 is supported"),
+	      "1: with enable_sgl=1, give pieces that are adjacent in memory descriptors of their "
+	      "own"),
 	  .maxval = 1 },
 	{ ROW("bit_bucket_data_len", FIO_OPT_INT, bit_bucket_data_len, "0",
 	      "bytes that are read behind each read's data and dropped by the controller, by an "
@@ -109,7 +110,7 @@ struct fio_option bdev_option_table[] = {
 		   "write by Zone Append: only 0 is supported"),
 	  .maxval = 1 },
 	{ BDEV_ROW("env_context", FIO_OPT_STR_STORE, env_context, NULL,
-		   "options for DPDK: not supported") },
+		   "more arguments for DPDK's EAL, separated by blanks") },
 	{ BDEV_ROW("spdk_rpc_listen_addr", FIO_OPT_STR_STORE, spdk_rpc_listen_addr, NULL,
 		   "Unix socket on which JSON-RPC requests are answered while fio runs") },
 	{ .name = NULL },
@@ -168,8 +169,8 @@ int nvme_options_check(const struct thread_data *td)
 	struct nvme_options *o = td->eo;
 	bool weights = o->enable_wrr && o->low_weight && o->medium_weight && o->high_weight;
 	const struct refusal r[] = {
-		{ "disable_pcie_sgl_merge", o->disable_pcie_sgl_merge,
-		  "neighbouring pieces are always merged" },
+		{ "disable_pcie_sgl_merge", o->disable_pcie_sgl_merge && !o->enable_sgl,
+		  "it goes with enable_sgl" },
 		{ "digest_enable", o->digest_enable && strcasecmp(o->digest_enable, "NONE"),
 		  "no transport of this build has digests" },
 		{ "enable_vmd", o->enable_vmd, "there is no driver for VMD" },
@@ -205,7 +206,6 @@ int bdev_options_check(const struct thread_data *td)
 		  "the INI format is gone, write JSON (spdk_json_conf)" },
 		{ "initial_zone_reset", o->initial_zone_reset, "there are no zoned bdevs" },
 		{ "zone_append", o->zone_append, "there are no zoned bdevs" },
-		{ "env_context", o->env_context, "options of DPDK cannot be passed on" },
 	};
 
 	if (refuse(td, r, PLX_ARRAY_SIZE(r)))

@@ -33,6 +33,7 @@ static struct {
 	struct plx_thread *app;
 	struct plx_rpc_server *rpc;
 	struct plx_poller *rpc_poller;
+	char *eal_args; /* the environment was started with */
 	char *config; /* file that was loaded; NULL: none yet */
 	bool config_failed;
 	pthread_t caretaker;
@@ -115,6 +116,8 @@ static void shared_end(void)
 	free(shared.config);
 	shared.config = NULL;
 	plx_env_fini();
+	free(shared.eal_args);
+	shared.eal_args = NULL;
 }
 
 void shared_job_begin(void)
@@ -191,19 +194,38 @@ static int start_caretaker(const struct thread_data *td)
 	return rc ? -1 : 0;
 }
 
-int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags)
+/* What the environment has been started with is for all jobs */
+static int started_with(const struct thread_data *td, const char *eal_args)
+{
+	const char *before = shared.eal_args ? shared.eal_args : "";
+
+	if (shared.failed)
+		return -1;
+	if (!eal_args || !strcmp(before, eal_args))
+		return 0;
+	engine_error(td,
+		     "env_context=%s: another job has started the environment with '%s': give it "
+		     "to all jobs, before the first",
+		     eal_args, before);
+	return -1;
+}
+
+int shared_start(const struct thread_data *td, size_t mem_mb, const char *log_flags,
+		 const char *eal_args)
 {
 	static bool registered;
 	struct plx_env_opts opts;
 
 	if (shared.started || shared.failed) {
 		show_logs(log_flags);
-		return shared.failed ? -1 : 0;
+		return started_with(td, eal_args);
 	}
 	plx_env_opts_init(&opts);
 	opts.name = td->io_ops->name;
 	opts.mem_mb = mem_mb;
 	opts.log_level = PLX_LOG_WARN;
+	opts.eal_args = eal_args;
+	shared.eal_args = eal_args ? strdup(eal_args) : NULL;
 	/* said once: the other jobs fail for the same reason */
 	shared.failed = plx_tool_env_init(&opts, "or lower iodepth, bs or numjobs, or set "
 						 "mem_size_mb (spdk_mem)") != PLX_EXIT_OK;
@@ -306,6 +328,7 @@ static void ctrlr_options(struct plx_nvme_ctrlr_opts *opts, const struct nvme_op
 	plx_nvme_ctrlr_opts_init(opts);
 	opts->retry_count = 0; /* what fails is fio's to report */
 	opts->use_sgl = o->enable_sgl;
+	opts->sgl_apart = o->disable_pcie_sgl_merge;
 	opts->weighted_arbitration = o->enable_wrr;
 	opts->interrupts = o->enable_interrupts;
 	opts->arb_burst = o->arbitration_burst < 7 ? 1u << o->arbitration_burst : 0;
@@ -418,6 +441,8 @@ static int check_shared(const struct thread_data *td, const struct shared_ctrlr 
 		int mine, first;
 	} both[] = {
 		{ "enable_sgl", o->enable_sgl, c->first.enable_sgl },
+		{ "disable_pcie_sgl_merge", o->disable_pcie_sgl_merge,
+		  c->first.disable_pcie_sgl_merge },
 		{ "enable_interrupts", o->enable_interrupts, c->first.enable_interrupts },
 		{ "shm_id", o->shm_id, c->first.shm_id },
 		{ "enable_wrr", o->enable_wrr, c->first.enable_wrr },

@@ -40,12 +40,14 @@ extern "C" {
  * @mem_mb: MiB of DMA memory to make available; 0 picks a default
  * @no_huge: do not use hugepages even where there are some
  * @log_level: PLX_LOG_*, the level of everything not set with plx_log_set_level()
+ * @eal_args: more arguments for DPDK's EAL, separated by blanks, or NULL; copied
  */
 struct plx_env_opts {
 	const char *name;
 	size_t mem_mb;
 	bool no_huge;
 	int log_level;
+	const char *eal_args;
 };
 
 void plx_env_opts_init(struct plx_env_opts *opts);
@@ -58,8 +60,8 @@ void plx_env_opts_init(struct plx_env_opts *opts);
  * on a fresh machine for lack of hugepages, and needs no privilege for that. Keeps the caller's CPU
  * affinity.
  *
- * Return: 0; -EALREADY when initialised; -ENOMEM when @mem_mb cannot be had; other negative errno
- * from EAL.
+ * Return: 0; -EALREADY when initialised; -ENOMEM when @mem_mb cannot be had; -E2BIG for more than
+ * 32 arguments; other negative errno from EAL, which has said why in the log.
  */
 int plx_env_init(const struct plx_env_opts *opts);
 

@@ -103,6 +103,8 @@ struct plx_nvme_ctrlr_opts {
 	uint32_t max_io_bytes; /* lowers MDTS, for tests; 0: the controller's */
 	bool no_shutdown; /* plx_nvme_disconnect() leaves out the shutdown notification (§3.6.1) */
 	bool use_sgl; /* use SGLs for I/O where the controller has them */
+	/* in SGLs, do not describe buffers that are adjacent in memory by one descriptor */
+	bool sgl_apart;
 	/* have interrupt vectors, for the queue pairs that ask for them. No more than a warning
 	 * where there are none */
 	bool interrupts;

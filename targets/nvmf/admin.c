@@ -80,6 +80,9 @@ void nvmf_admin_exec(struct nvmf_req *req)
 	const struct plx_nvme_cmd *cmd = &req->cmd;
 	const struct admin_command *a = &commands[cmd->opc];
 
+	nvmf_log(DEBUG, "%s: controller %u: admin command %02xh, namespace %xh, CDW10 %xh",
+		 req->sq->ctrlr->subsystem->nqn, req->sq->ctrlr->cntlid, cmd->opc, cmd->nsid,
+		 cmd->cdw10);
 	req->dw0 = 0;
 	req->cns = NULL;
 	req->aborted = 0;

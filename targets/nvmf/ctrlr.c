@@ -245,6 +245,7 @@ void nvmf_ctrlr_destroy(struct nvmf_ctrlr *c)
 
 void nvmf_ctrlr_enable(struct nvmf_ctrlr *c)
 {
+	nvmf_log(DEBUG, "%s: controller %u is enabled", c->subsystem->nqn, c->cntlid);
 	nvmf_features_reset(c);
 	c->admin->naers = c->admin->nevents = 0;
 	c->admin->masked = 0;
@@ -257,6 +258,7 @@ void nvmf_ctrlr_disable(struct nvmf_ctrlr *c)
 {
 	struct nvmf_admin *a = c->admin;
 
+	nvmf_log(DEBUG, "%s: controller %u is disabled", c->subsystem->nqn, c->cntlid);
 	c->enabled = false;
 	nvmf_health_disable(c);
 	plx_poller_destroy(a->keep_alive);

@@ -289,6 +289,54 @@ def test_parts_of_reads_are_dropped():
         plx.equal(ios(job("--rw=read", "--bit_bucket_data_len=8192", filename=file)), 4094, "reads of the whole device")
 
 
+def test_neighbouring_pieces_are_one_descriptor_or_several():
+    """which shows in the commands: a list holds 256 descriptors"""
+    with target() as (place, _):
+        def commands():
+            stat = plx.run("plx-rpc", "-s", f"{place}/rpc.sock", "bdev_get_iostat", "--name", "Malloc0").ok().json()
+            return stat["bdevs"][0]["num_write_ops"]
+
+        for more, each in (([], 1), (["--disable_pcie_sgl_merge=1"], 2)):
+            before = commands()
+            j = job("--rw=write", "--size=1M", "--bs=128k", "--enable_sgl=1", "--sge_size=256", "--verify=crc32c", *more,
+                    filename=f"trtype=VFIOUSER traddr={place} ns=1")
+            plx.equal((ios(j, "write", "read"), commands() - before), (16, 8 * each), f"I/Os and commands that write with {more}")
+
+
+def test_memory_is_as_much_as_is_asked_for():
+    large = ("--rw=randread", "--bs=1m", "--iodepth=32", "--io_size=64M", "--virtual=size=64M,bdev=null")
+    one_line(fio(*options(*large, "--mem_size_mb=8")), "set mem_size_mb")
+    plx.equal(ios(job(*large, "--mem_size_mb=128")), 64, "reads")
+    (directory / "bdevs.json").write_text(json.dumps(BDEVS))
+    large = options(*large[:-1], "--spdk_json_conf=bdevs.json", engine="spdk_bdev", filename="Null0")
+    for mb, code in ((8, 1), (128, 0)):
+        plx.equal(bool(fio(*large, f"--spdk_mem={mb}", "--spdk_single_seg=1").code), bool(code), f"with spdk_mem={mb}")
+
+
+def test_debug_messages_are_those_of_the_components():
+    read = ("--rw=randread", "--io_size=1M")
+    (directory / "bdevs.json").write_text(json.dumps(BDEVS))
+    for flags, shown in (("nvme", {"nvme"}), ("nvmf", {"nvmf"}), ("nvme,bdev", {"nvme", "bdev"}), ("all", {"nvme", "nvmf", "bdev"})):
+        result = fio(*options(*read, SMALL, f"--log_flags={flags}")).ok()
+        plx.equal(set(re.findall(r"^spdk: (\w+): debug: ", result.err, re.M)), shown, f"components with {flags}", result)
+    result = fio(*options(*read, "--spdk_json_conf=bdevs.json", "--log_flags=bdev", engine="spdk_bdev", filename="Malloc0")).ok()
+    plx.check("Malloc0: registered, 4096 blocks of 4096 bytes" in result.err, "the bdev is not told of", result)
+
+
+def test_arguments_for_dpdk_are_passed_on():
+    (directory / "bdevs.json").write_text(json.dumps(BDEVS))
+
+    def run(context, *more):
+        return fio(*options("--rw=randread", "--io_size=1M", "--spdk_json_conf=bdevs.json", f"--env_context={context}",
+                            engine="spdk_bdev", filename="Malloc0"), *more)
+
+    run("--proc-type=primary  --file-prefix=other").ok()
+    run("--no-such-argument").fails(1, "no-such-argument")
+    other = [w.replace("other", "third") for w in options("--rw=randread", "--spdk_json_conf=bdevs.json", "--env_context=--log-level=other",
+                                                          engine="spdk_bdev", filename="Malloc0")]
+    one_line(run("--file-prefix=other", *other), "env_context=--log-level=third: another job .*--file-prefix=other")
+
+
 def test_interrupts_are_waited_for():
     with target(SLOW) as (place, _):
         file = f"trtype=VFIOUSER traddr={place} ns={{}}"
@@ -380,7 +428,7 @@ def test_what_the_block_layer_cannot_is_said_in_one_line():
             (["--spdk_json_conf=wrong.json", "--numjobs=2"], "Null0", "blocks"),
             ([conf], "Null1", "no bdev of that name"),
             ([conf, "--spdk_conf=a.conf"], "Null0", "write JSON"),
-            ([conf, "--env_context=-m 4"], "Null0", "env_context"),
+            ([conf, "--env_context=" + "-v " * 33], "Null0", "Argument list too long"),
             ([conf, "--thread=0"], "Null0", "add thread=1"),
             ([conf, "--bs=1k"], "Malloc0", "4096-byte blocks"),
             ([conf, "--size=1T"], "Malloc0", "more than the 16777216 bytes"),

@@ -471,6 +471,26 @@ Test(dptr, several_pieces_are_a_last_segment)
 	cr_same_runs();
 }
 
+Test(dptr, neighbours_are_one_piece_unless_they_are_to_be_apart)
+{
+	struct iovec iov[] = {
+		{ arena, 512 }, { arena + 512, 512 }, { arena, 0 }, { arena + 1024, 512 }
+	};
+	struct dptr_pos pos = { .iov = iov, .iovcnt = 4 };
+
+	list.bytes = 32;
+	cr_assert_eq(dptr_sgl(&cmd.sgl1, pos, 1536, &list, NULL), 0);
+	cr_assert_eq(dptr_sgl_reach(pos, 1536, list.bytes, NULL), 1536);
+	pos.apart = true;
+	cr_assert_eq(dptr_sgl(&cmd.sgl1, pos, 1536, &list, NULL), -E2BIG);
+	cr_assert_eq(dptr_sgl_reach(pos, 1536, list.bytes, NULL), 1024);
+	list.bytes = 48;
+	cr_assert_eq(dptr_sgl(&cmd.sgl1, pos, 1536, &list, NULL), 3);
+	walk_sgl(&cmd.sgl1, 1536, true);
+	cr_assert_eq(dptr_sgl(&cmd.sgl1, pos, 512, &list, NULL), 0);
+	cr_assert_eq(cmd.sgl1.len, 512);
+}
+
 Test(dptr, sgl_pieces_off_a_dword_are_refused)
 {
 	struct iovec a = { arena + 2, 512 };
@@ -502,10 +522,12 @@ Test(dptr, sgl_list_is_filled_to_the_last_descriptor)
 
 Test(dptr, sgl_modes_follow_identify_controller)
 {
-	cr_assert_eq(dptr_sgl_modes(0, true), 0);
-	cr_assert_eq(dptr_sgl_modes(3, true), 0, "11b is reserved");
-	cr_assert_eq(dptr_sgl_modes(1, false), NVME_SGL_AVAILABLE);
-	cr_assert_eq(dptr_sgl_modes(2 | NVME_CTRL_SGLS_MPTR_SGL, true),
+	cr_assert_eq(dptr_sgl_modes(0, true, false), 0);
+	cr_assert_eq(dptr_sgl_modes(1, true, true),
+		     NVME_SGL_AVAILABLE | NVME_SGL_ALWAYS | NVME_SGL_APART);
+	cr_assert_eq(dptr_sgl_modes(3, true, false), 0, "11b is reserved");
+	cr_assert_eq(dptr_sgl_modes(1, false, false), NVME_SGL_AVAILABLE);
+	cr_assert_eq(dptr_sgl_modes(2 | NVME_CTRL_SGLS_MPTR_SGL, true, false),
 		     NVME_SGL_AVAILABLE | NVME_SGL_ALWAYS | NVME_SGL_MPTR);
 }
 
