@@ -201,6 +201,20 @@ void ctrlr_setup_turn(struct plx_nvme_ctrlr *c)
 	sched_yield();
 }
 
+int plx_nvme_ctrlr_settle(struct plx_nvme_ctrlr *c)
+{
+	for (;;) {
+		switch (ctrlr_state(c)) {
+		case PLX_NVME_CTRLR_READY:
+			return 0;
+		case PLX_NVME_CTRLR_FAILED:
+			return -ENXIO;
+		default:
+			ctrlr_setup_turn(c);
+		}
+	}
+}
+
 /* ---- memory ---- */
 
 uint64_t ctrlr_iova(const struct plx_nvme_ctrlr *c, const void *va, size_t len)

@@ -90,19 +90,23 @@ static void abort_done(void *arg, const struct plx_nvme_cpl *cpl)
 		c->stats.aborts_ok++;
 }
 
-static void send_abort(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp, uint32_t cid)
+static void send_abort(struct plx_nvme_ctrlr *c, struct plx_nvme_qpair *qp, uint32_t wanted)
 {
+	uint32_t cid = wanted & 0xffff;
 	struct plx_nvme_cmd cmd = { .opc = nvme_admin_abort_cmd, .cdw10 = cid << 16 | qp->qid };
 
 	/* ACL is 0-based */
 	if (c->aborts_sent > c->id.acl || admin_submit(c, &cmd, abort_done, c))
 		return;
-	nvme_log(WARN,
-		 "controller '%s': queue pair %u: command %u takes longer than %u ms: aborting it",
-		 c->name, qp->qid, cid, c->opts.timeout_ms);
 	c->aborts_sent++;
 	c->stats.aborts_sent++;
-	c->stats.timeouts++;
+	if (!(wanted & NVME_ABORT_ASKED)) {
+		c->stats.timeouts++;
+		nvme_log(WARN,
+			 "controller '%s': queue pair %u: command %u takes longer than %u ms: "
+			 "aborting it",
+			 c->name, qp->qid, cid, c->opts.timeout_ms);
+	}
 	atomic_store_explicit(&qp->rsp.abort_cid, NVME_NO_CID, memory_order_release);
 }
 

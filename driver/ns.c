@@ -341,6 +341,11 @@ uint32_t plx_nvme_ctrlr_next_ns(struct plx_nvme_ctrlr *c, uint32_t nsid)
 	return best;
 }
 
+uint32_t plx_nvme_ctrlr_ns_scans(const struct plx_nvme_ctrlr *c)
+{
+	return atomic_load_explicit(&c->ns_scanned, memory_order_acquire);
+}
+
 uint32_t plx_nvme_ns_id(const struct plx_nvme_ns *ns)
 {
 	return ns->nsid;

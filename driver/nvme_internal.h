@@ -138,8 +138,8 @@ struct plx_nvme_qpair {
 	struct {
 		_Atomic uint32_t want; /* enum nvme_qp_state */
 	} ctl plx_aligned(PLX_NO_SHARE);
-	/* ... and reads @have; abort_cid: a command the owner wants aborted, NVME_NO_CID when
-	 * none */
+	/* ... and reads @have; abort_cid: a command the owner wants aborted, with NVME_ABORT_ASKED
+	 * when somebody asked for it; NVME_NO_CID when none */
 	struct {
 		_Atomic uint32_t have;
 		_Atomic uint32_t abort_cid;
@@ -148,8 +148,9 @@ struct plx_nvme_qpair {
 } plx_aligned(PLX_NO_SHARE);
 _Static_assert(offsetof(struct plx_nvme_qpair, cq) == 64, "submission is one line");
 _Static_assert(offsetof(struct plx_nvme_qpair, ctrlr) == 128, "completion is one line");
-#define NVME_NO_CID   0xffffu
-#define NVME_NO_INDEX 0xffffu
+#define NVME_NO_CID	 0xffffu
+#define NVME_ABORT_ASKED (1u << 16)
+#define NVME_NO_INDEX	 0xffffu
 
 enum nvme_reset_reason { /* why a queue pair's owner asks for a reset of the controller */
 			 NVME_RESET_NOT_WANTED,
@@ -325,6 +326,9 @@ int ns_rw_slow(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint8_t opc,
 /** split_pool_init - room for @n I/Os under way that take several commands; before the first
  *  submission. Return: 0 or -ENOMEM */
 int split_pool_init(struct plx_nvme_qpair *qp, uint32_t n);
+/** split_caller_arg - the argument that the caller's callback gets in the end, of a command with
+ *  @cb and @arg */
+void *split_caller_arg(plx_nvme_cb cb, void *arg);
 /** split_pool_fini - no I/O is outstanding; harmless when never initialised */
 void split_pool_fini(struct plx_nvme_qpair *qp);
 

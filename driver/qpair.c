@@ -350,6 +350,37 @@ static void qpair_timed_out(struct plx_nvme_qpair *qp, uint16_t cid)
 	atomic_store_explicit(&qp->rsp.abort_cid, cid, memory_order_release);
 }
 
+uint32_t plx_nvme_qpair_abort(struct plx_nvme_qpair *qp, bool (*match)(void *cb_arg, void *arg),
+			      void *arg)
+{
+	uint32_t n = 0;
+
+	/* an Abort must not overtake what it is for */
+	plx_nvme_qpair_flush(qp);
+	for (uint32_t cid = 0; cid < qp->depth; cid++) {
+		struct nvme_slot *slot = &qp->slots[cid];
+
+		if (!slot->cb || !match(split_caller_arg(slot->cb, slot->arg), arg))
+			continue;
+		if (slot->aborting == NVME_SLOT_WAITING) {
+			qpair_complete_slot(qp, (uint16_t)cid,
+					    PLX_NVME_ST(NVME_SCT_GENERIC, NVME_SC_ABORT_REQ) |
+						    PLX_NVME_DNR,
+					    0);
+			continue;
+		}
+		n++;
+		if (slot->aborting == NVME_SLOT_ABORTING || qp->state != NVME_QP_LIVE ||
+		    atomic_load_explicit(&qp->rsp.abort_cid, memory_order_relaxed) != NVME_NO_CID)
+			continue;
+		slot->aborting = NVME_SLOT_ABORTING;
+		slot->epoch = qp->epoch;
+		atomic_store_explicit(&qp->rsp.abort_cid, cid | NVME_ABORT_ASKED,
+				      memory_order_release);
+	}
+	return n;
+}
+
 /* What an admin command may take, in epochs of the timeout of others */
 static uint32_t admin_epochs(const struct plx_nvme_ctrlr *c, uint8_t opc)
 {

@@ -352,6 +352,13 @@ static void fused_write_done(void *arg, const struct plx_nvme_cpl *cpl)
 	fused_done(s);
 }
 
+void *split_caller_arg(plx_nvme_cb cb, void *arg)
+{
+	if (cb != split_child_done && cb != fused_compare_done && cb != fused_write_done)
+		return arg;
+	return ((struct nvme_split *)arg)->arg;
+}
+
 int nvme_io_start_fused(struct plx_nvme_qpair *qp, struct nvme_io *cmp, struct nvme_io *wr,
 			plx_nvme_cb cb, void *arg)
 {

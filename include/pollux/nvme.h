@@ -168,6 +168,9 @@ enum plx_nvme_ctrlr_state {
 	PLX_NVME_CTRLR_FAILED
 };
 enum plx_nvme_ctrlr_state plx_nvme_ctrlr_state(const struct plx_nvme_ctrlr *c);
+/** plx_nvme_ctrlr_settle - wait until no reset is under way (set-up; any thread). Return: 0; -ENXIO
+ *  it has failed */
+int plx_nvme_ctrlr_settle(struct plx_nvme_ctrlr *c);
 /* sentence; "" while not failed */
 const char *plx_nvme_ctrlr_failure(const struct plx_nvme_ctrlr *c);
 
@@ -244,6 +247,9 @@ int plx_nvme_hotplug_next(struct plx_nvme_hotplug *h, struct plx_nvme_hotplug_ev
 struct plx_nvme_ns *plx_nvme_ctrlr_ns(struct plx_nvme_ctrlr *c, uint32_t nsid);
 /** plx_nvme_ctrlr_next_ns - next active identifier above @nsid (0 to start); 0 at the end */
 uint32_t plx_nvme_ctrlr_next_ns(struct plx_nvme_ctrlr *c, uint32_t nsid);
+/** plx_nvme_ctrlr_ns_scans - another number after each look at the namespaces, at whose end they
+ *  may have changed. Any thread */
+uint32_t plx_nvme_ctrlr_ns_scans(const struct plx_nvme_ctrlr *c);
 uint32_t plx_nvme_ns_id(const struct plx_nvme_ns *ns);
 struct plx_nvme_ctrlr *plx_nvme_ns_ctrlr(const struct plx_nvme_ns *ns);
 uint64_t plx_nvme_ns_blocks(const struct plx_nvme_ns *ns); /* NSZE */
@@ -320,6 +326,18 @@ int plx_nvme_qpair_poll(struct plx_nvme_qpair *qp, uint32_t max);
  *  process (VFIOUSER, when it lets no doorbells be mapped), the next poll sends it */
 void plx_nvme_qpair_flush(struct plx_nvme_qpair *qp);
 uint32_t plx_nvme_qpair_outstanding(const struct plx_nvme_qpair *qp);
+
+/**
+ * plx_nvme_qpair_abort - ask for the end of commands under way (Abort, §5.1)
+ * @match: called with the callback argument of each, and @arg: whether it is one of them
+ *
+ * They come back by their callbacks as ever: most with COMMAND ABORT REQUESTED, some from here.
+ * The controller is asked for one at a time: call this again, after polls, while it returns more
+ * than 0. What a controller cannot end comes back by the timeout, if there is one, or a reset.
+ * Return: matching commands still under way
+ */
+uint32_t plx_nvme_qpair_abort(struct plx_nvme_qpair *qp, bool (*match)(void *cb_arg, void *arg),
+			      void *arg);
 
 /* ---- waiting for interrupts ----
  *
