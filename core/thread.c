@@ -456,6 +456,20 @@ int plx_thread_poll(struct plx_thread *t)
 	return busy;
 }
 
+int plx_thread_may_sleep(struct plx_thread *t, int max_ms)
+{
+	uint64_t now = plx_tsc(), ms;
+
+	/* turns are few: the next one does not wait for more of them before it looks at the clock,
+	 * and what passes until then is idle */
+	t->credit = 1;
+	t->block_idle = LOOK_CREDIT - 1;
+	if (t->next_due <= now)
+		return 0;
+	ms = (t->next_due - now) / (plx_tsc_hz() / 1000);
+	return ms < (uint64_t)max_ms ? (int)ms + 1 : max_ms;
+}
+
 void plx_thread_destroy(struct plx_thread *t)
 {
 	struct plx_thread *prev;

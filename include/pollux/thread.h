@@ -44,6 +44,14 @@ void plx_thread_destroy(struct plx_thread *t);
  */
 int plx_thread_poll(struct plx_thread *t);
 
+/**
+ * plx_thread_may_sleep - for who does not poll @t all the time: until a timed poller is due
+ * @max_ms: milliseconds at most
+ *
+ * In the thread that runs @t, between turns, before it sleeps. Return: milliseconds
+ */
+int plx_thread_may_sleep(struct plx_thread *t, int max_ms);
+
 /** plx_thread_current - the loop the caller runs in; NULL outside of any */
 struct plx_thread *plx_thread_current(void);
 /** plx_thread_enter - make @t (may be NULL) current outside of a turn, as fio jobs and main() do.

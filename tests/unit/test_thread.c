@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <pollux/env.h>
 #include <pollux/thread.h>
@@ -521,6 +522,35 @@ Test(timed, never_before_it_is_due_and_at_most_once_a_period)
 		cr_assert_geq(k[i].shortest, plx_tsc_hz() * period_us[i] / 1000000, "poller %d", i);
 		plx_poller_destroy(k[i].self);
 	}
+	plx_thread_destroy(t);
+}
+
+static int poll_count(void *arg)
+{
+	++*(int *)arg;
+	return 0;
+}
+
+/* Who sleeps between turns has few of them: each first one after it looks at the clock */
+Test(timed, one_turn_after_a_sleep_runs_what_is_due)
+{
+	struct plx_thread *t = plx_thread_create("t"), *prev = plx_thread_enter(t);
+	struct plx_poller *p;
+	int runs = 0;
+
+	cr_expect_eq(plx_thread_may_sleep(t, 20), 20);
+	p = plx_poller_create(poll_count, &runs, 3000);
+	for (int i = 1; i <= 3; i++) {
+		int ms = plx_thread_may_sleep(t, 20);
+
+		cr_expect(ms >= 1 && ms <= 4, "%d", ms);
+		usleep((useconds_t)ms * 1000);
+		cr_expect_eq(plx_thread_may_sleep(t, 20), 0);
+		plx_thread_poll(t);
+		cr_expect_eq(runs, i);
+	}
+	plx_poller_destroy(p);
+	plx_thread_enter(prev);
 	plx_thread_destroy(t);
 }
 
