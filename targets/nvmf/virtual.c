@@ -94,6 +94,8 @@ static void virt_close(struct plx_pcie_dev *dev)
 	struct plx_nvmf_virtual *v = d->v;
 	bool last;
 
+	/* who attaches next maps what there is then */
+	nvmf_fn_dma_unmap(&v->fn, 0, UINT64_MAX);
 	pthread_mutex_lock(&virt_lock);
 	v->attached = false;
 	last = v->destroyed;
