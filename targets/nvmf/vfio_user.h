@@ -66,6 +66,8 @@ struct vu_map {
 	void *base;
 	size_t base_len; /* whole pages, which may be large ones */
 	int guard; /* core/fault.h */
+	bool registered; /* devices of this process may reach it, too; @fd is of the file then */
+	int fd;
 	char *window; /* base of the window it lies in; NULL: anywhere */
 };
 

@@ -9,6 +9,7 @@
 #include "core/fault.h"
 #include "targets/nvmf/vfio_user.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -36,6 +37,11 @@ static void map_release(struct vu_conn *c, struct vu_map *m)
 {
 	if (!m->base)
 		return;
+	if (m->registered) {
+		plx_mem_unregister(m->va, m->len);
+		if (m->fd >= 0)
+			close(m->fd);
+	}
 	plx_fault_unguard(m->guard);
 	vu_window_leave(c, m);
 	m->base = NULL;
@@ -93,6 +99,26 @@ static uint32_t dma_prot(const struct vu_map *m)
 	       (m->prot & VFIO_USER_DMA_WRITEABLE ? PROT_WRITE : 0);
 }
 
+/*
+ * A bdev may be an NVMe namespace, whose controller then reaches the client's memory by itself.
+ * Where one cannot, I/O from there fails there, and the bdev says why; so it does for memory that
+ * is not there for both reading and writing, as IOMMUs want it.
+ */
+static void map_register(const struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset)
+{
+	if (m->prot != (VFIO_USER_DMA_READABLE | VFIO_USER_DMA_WRITEABLE))
+		return;
+	/* without the file, another process reaches the memory by messages */
+	m->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	m->registered = !plx_mem_register(m->va, m->len, m->fd, offset);
+	if (m->registered)
+		return;
+	nvmf_log(WARN, "%s: not all NVMe controllers of this process reach %lu bytes of a client",
+		 c->v->path, (unsigned long)m->len);
+	if (m->fd >= 0)
+		close(m->fd);
+}
+
 static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset)
 {
 	uint32_t prot = dma_prot(m);
@@ -124,6 +150,8 @@ static int map_file(struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset
 	rc = m->guard < 0 ? m->guard : nvmf_fn_dma_map_prot(&c->fn, m->iova, m->va, m->len, prot);
 	if (rc)
 		map_release(c, m);
+	else
+		map_register(c, m, fd, offset);
 	return rc;
 }
 
