@@ -184,6 +184,20 @@ struct bdev_visit {
 };
 void bdev_visit(struct bdev_visit *v, struct plx_bdev_internal *in);
 
+/**
+ * struct bdev_module - a part that has more than devices
+ * @dump: append to the saved configuration what makes it again, before the devices; or NULL
+ * @fini: the devices are deleted: end the rest
+ */
+struct bdev_module {
+	void (*dump)(struct json_t *config);
+	void (*fini)(void);
+	struct bdev_module *next;
+};
+/** bdev_module_register - from constructors */
+void bdev_module_register(struct bdev_module *m);
+const struct bdev_module *bdev_module_first(void);
+
 /* channel.c */
 /* a fresh object, or NULL when @limit of the pool have been carved */
 struct plx_bdev_io *channel_carve(struct plx_bdev_channel *ch, uint32_t limit);

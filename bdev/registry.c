@@ -431,6 +431,36 @@ int plx_bdev_delete(const char *name)
 	return done ? 0 : -EBUSY;
 }
 
+static struct bdev_module *modules;
+
+void bdev_module_register(struct bdev_module *m)
+{
+	m->next = modules;
+	modules = m;
+}
+
+const struct bdev_module *bdev_module_first(void)
+{
+	return modules;
+}
+
+int plx_bdev_delete_all(void)
+{
+	struct plx_bdev *b, *last;
+
+	/* the last made first: what stands on another device goes before that */
+	do {
+		last = NULL;
+		for (b = plx_bdev_first(); b; b = plx_bdev_next(b))
+			last = b;
+		if (last && plx_bdev_delete(last->name) == -EBUSY)
+			return -EBUSY;
+	} while (last);
+	for (const struct bdev_module *m = modules; m; m = m->next)
+		m->fini();
+	return 0;
+}
+
 int plx_bdev_resize(struct plx_bdev *b, uint64_t blocks)
 {
 	struct plx_bdev_internal *in = b->internal;

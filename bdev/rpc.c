@@ -61,6 +61,11 @@ static json_t *driver_specific(const struct plx_bdev *b)
 	char key[32];
 	size_t n = 0;
 
+	if (b->ops->dump_info) {
+		b->ops->dump_info(b->ctx, o);
+		json_decref(params);
+		return o;
+	}
 	if (b->ops->dump_config)
 		b->ops->dump_config(b->ctx, params);
 	/* those that stand on another device: the rest of what there is to say stands above */
@@ -378,6 +383,9 @@ static void dump(json_t *config)
 						(json_int_t)options.pool_size, "bdev_io_cache_size",
 						(json_int_t)options.cache_size, "bdev_auto_examine",
 						options.auto_examine));
+	for (const struct bdev_module *m = bdev_module_first(); m; m = m->next)
+		if (m->dump)
+			m->dump(config);
 	/* in the order of their making: a base comes before what stands on it */
 	for (struct plx_bdev *b = plx_bdev_first(); b; b = plx_bdev_next(b)) {
 		json_t *params = json_object();

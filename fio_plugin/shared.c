@@ -71,18 +71,6 @@ static void ctrlr_free(struct shared_ctrlr *c)
 	free(c);
 }
 
-/* Latest first: what stands on another comes after it */
-static void delete_bdevs(void)
-{
-	struct plx_bdev *b, *last;
-
-	do {
-		last = NULL;
-		for (b = plx_bdev_first(); b; b = plx_bdev_next(b))
-			last = b;
-	} while (last && !plx_bdev_delete(last->name));
-}
-
 /* In the caretaker's own turn: a message would come within the method that waits for the last job
  * to let go of its bdev */
 static void end_rpc(void)
@@ -110,7 +98,7 @@ static void shared_end(void)
 		ctrlr_free(c);
 	}
 	plx_thread_enter(shared.app);
-	delete_bdevs();
+	plx_bdev_delete_all();
 	plx_thread_enter(NULL);
 	plx_thread_destroy(shared.app);
 	free(shared.config);
@@ -150,6 +138,7 @@ static void *caretaker_main(void *arg)
 				plx_nvme_ctrlr_poll(c->ctrlr);
 		}
 		plx_thread_poll(shared.app);
+		plx_thread_may_sleep(shared.app, 1);
 		nanosleep(&tick, NULL);
 	}
 	end_rpc();

@@ -247,7 +247,10 @@ int plx_bdev_ready(const struct plx_bdev *b);
  * in that thread
  * @ready: see plx_bdev_ready(); NULL: always. Any thread, between registration and destruct
  * @destruct: the last descriptor is closed and the device unregistered: free @ctx (any thread)
- * @dump_config: append to the RPC "params" that would create the device again, and name the method
+ * @dump_config: append to the RPC "params" that would create the device again, and name the method;
+ *               NULL: it is not made by one of its own
+ * @dump_info: append to what bdev_get_bdevs says as "driver_specific"; NULL: what there is to say
+ *             is what @dump_config does
  */
 struct plx_bdev_ops {
 	const char *product; /* "Null disk" */
@@ -259,6 +262,7 @@ struct plx_bdev_ops {
 	int (*ready)(void *ctx);
 	void (*destruct)(void *ctx);
 	const char *(*dump_config)(void *ctx, struct json_t *params);
+	void (*dump_info)(void *ctx, struct json_t *specific);
 };
 
 /** struct plx_bdev - filled by the module up to @internal, then given to plx_bdev_register() */
@@ -443,6 +447,31 @@ int plx_bdev_error_injected(const char *name, uint64_t counts[4]);
 /** plx_bdev_delete - unregister by name; waits (set-up) until it is gone. Return: 0; -ENODEV;
  *  -EBUSY when still open after 1 s */
 int plx_bdev_delete(const char *name);
+
+/** plx_bdev_delete_all - at the end of a program: all bdevs, the last made first, then what modules
+ *  hold beside them. Waits (set-up), in the thread that made them. Return: 0; -EBUSY when one is
+ *  still open after 1 s */
+int plx_bdev_delete_all(void);
+
+/* ---- namespaces of NVMe controllers ---- */
+
+struct plx_nvme_trid;
+
+/**
+ * plx_bdev_nvme_attach - connect to a controller; each of its namespaces is a bdev, @name, "n" and
+ * its identifier
+ * @check: PLX_BDEV_CHECK_REF and _GUARD: of protection information, in reads and writes that do
+ *         not say themselves
+ *
+ * The current plx_thread polls the controller from now on. Namespaces that come, go, and change
+ * their size do so as bdevs as well; with the controller go all of them. Set-up.
+ * Return: 0; -EPERM outside of a thread; -EEXIST; -EINVAL; as plx_nvme_connect(). Logged.
+ */
+int plx_bdev_nvme_attach(const char *name, const struct plx_nvme_trid *trid, unsigned check);
+/** plx_bdev_nvme_detach - in the thread that attached it: its bdevs are unregistered, and when the
+ *  last is closed it is disconnected. Waits (set-up). Return: 0; -ENODEV; -EBUSY when one is still
+ *  open after 1 s */
+int plx_bdev_nvme_detach(const char *name);
 
 #ifdef __cplusplus
 }

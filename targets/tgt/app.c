@@ -169,31 +169,13 @@ static int serve(struct tgt_app *a)
 	while (!stopping && !a->failed) {
 		while (plx_thread_poll(a->thread))
 			;
-		plx_rpc_server_poll(a->server, SLEEP_MS);
+		plx_rpc_server_poll(a->server, plx_thread_may_sleep(a->thread, SLEEP_MS));
 		if (!told && plx_rpc_state() == PLX_RPC_RUNTIME && !a->failed) {
 			told = true;
 			say_ready(a);
 		}
 	}
 	return a->failed ? PLX_EXIT_FAILED : PLX_EXIT_OK;
-}
-
-/* The last made first: what stands on another device goes before that. */
-static void bdevs_delete(void)
-{
-	struct plx_bdev *b, *last;
-
-	for (;;) {
-		last = NULL;
-		for (b = plx_bdev_first(); b; b = plx_bdev_next(b))
-			last = b;
-		if (!last)
-			return;
-		if (plx_bdev_delete(last->name) == -EBUSY) {
-			plx_log(PLX_LOG_WARN, "tgt", "a bdev is still in use: left as it is");
-			return;
-		}
-	}
 }
 
 static int run_in_environment(struct tgt_app *a)
@@ -213,7 +195,8 @@ static int run_in_environment(struct tgt_app *a)
 	plx_rpc_server_close(a->server);
 	a->server = NULL;
 	plx_nvmf_target_stop();
-	bdevs_delete();
+	if (plx_bdev_delete_all())
+		plx_log(PLX_LOG_WARN, "tgt", "a bdev is still in use: left as it is");
 	tgt_threads_unwatch();
 	while (a->n_reactors)
 		plx_reactor_stop(a->reactors[--a->n_reactors]);
