@@ -13,6 +13,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -99,6 +100,15 @@ static uint32_t dma_prot(const struct vu_map *m)
 	       (m->prot & VFIO_USER_DMA_WRITEABLE ? PROT_WRITE : 0);
 }
 
+/* A client in this process waits for the answer with the regions of memory locked */
+static bool is_ourselves(const struct vu_conn *c)
+{
+	struct ucred who;
+	socklen_t len = sizeof who;
+
+	return !getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) && who.pid == getpid();
+}
+
 /*
  * A bdev may be an NVMe namespace, whose controller then reaches the client's memory by itself.
  * Where one cannot, I/O from there fails there, and the bdev says why; so it does for memory that
@@ -106,7 +116,7 @@ static uint32_t dma_prot(const struct vu_map *m)
  */
 static void map_register(const struct vu_conn *c, struct vu_map *m, int fd, uint64_t offset)
 {
-	if (m->prot != (VFIO_USER_DMA_READABLE | VFIO_USER_DMA_WRITEABLE))
+	if (m->prot != (VFIO_USER_DMA_READABLE | VFIO_USER_DMA_WRITEABLE) || is_ourselves(c))
 		return;
 	/* without the file, another process reaches the memory by messages */
 	m->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);

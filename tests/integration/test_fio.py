@@ -82,8 +82,8 @@ def leftovers():
 # ---- job files ----
 
 def test_examples_run():
-    # zoned.fio wants a zoned SSD: tests/vm/test_fio.py
-    files = sorted(f for f in EXAMPLES.glob("*.fio") if f.name != "zoned.fio")
+    # these want an SSD: tests/vm/test_fio.py
+    files = sorted(f for f in EXAMPLES.glob("*.fio") if f.name not in ("zoned.fio", "bdev-nvme.fio"))
     plx.check(len(files) >= 7, f"only {len(files)} examples in {EXAMPLES}")
     for file in [*files, *EXAMPLES.glob("*.json")]:
         text = re.sub(r"\bsize=\d+M", "size=16M", file.read_text().replace("runtime=10", "runtime=100ms"))
@@ -272,6 +272,31 @@ def test_a_target_in_another_process():
             run.wait_busy(0.5)
             running.kill()
             run.wait(20).fails(1, "closed the connection")
+
+
+def test_a_configuration_attaches_a_controller():
+    with target() as (place, running):
+        config = json.loads((EXAMPLES / "bdev-nvme.json").read_text())
+        config["subsystems"][0]["config"][0]["params"].update(trtype="VFIOUSER", traddr=str(place))
+        (directory / "bdev-nvme.json").write_text(json.dumps(config))
+        (directory / "bdev-nvme.fio").write_text((EXAMPLES / "bdev-nvme.fio").read_text().replace("runtime=10", "runtime=100ms"))
+        for j in jobs_of(fio("--output-format=json", "bdev-nvme.fio").ok()):
+            plx.check(ios(j), "the example did nothing")
+        through = {"engine": "spdk_bdev", "filename": "Nvme0n1"}
+        conf = "--spdk_json_conf=bdev-nvme.json"
+        j = job("--rw=randwrite", "--verify=crc32c", "--bsrange=4k-512k", "--iodepth=64", conf, **through)
+        plx.equal(j["write"]["io_bytes"], j["read"]["io_bytes"], "written and verified")
+        # by the driver alone it is the same data
+        job("--rw=write", "--bs=64k", "--verify=crc32c", "--do_verify=0", conf, **through)
+        job("--rw=read", "--bs=64k", "--verify=crc32c", "--verify_only=1", filename=f"trtype=VFIOUSER traddr={place} ns=1")
+        plx.equal(ios(job("--rw=randtrim", conf, **through)), 4096, "trims")
+        one_line(fio(*options("--rw=randread", conf, engine="spdk_bdev", filename="Nvme0n9")), "no bdev of that name")
+        with started(*options("--rw=randread", "--time_based=1", "--runtime=60", conf, **through)) as run:
+            run.wait_busy(0.5)
+            running.kill()
+            run.wait(20).fails(1, "closed the connection")
+        fio(*options("--rw=randread", conf, **through)).fails(1, "bdev_nvme_attach_controller: .*cannot be reached")
+    plx.equal(leftovers(), set(), "what is left")
 
 
 def test_parts_of_reads_are_dropped():

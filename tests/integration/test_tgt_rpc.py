@@ -190,6 +190,19 @@ def runtime_cases(target):
         ("framework_get_config", {"name": "nvmf", "with_batches": False},
          lists("method", "nvmf_subsystem_add_listener")),
 
+        # of what this target serves itself
+        ("bdev_nvme_set_options",
+         {"action_on_timeout": "abort", "timeout_us": 30000000, "timeout_admin_us": 60000000, "keep_alive_timeout_ms": 0,
+          "transport_retry_count": 4, "bdev_retry_count": -1, "nvme_adminq_poll_period_us": 1000,
+          "nvme_ioq_poll_period_us": 0}, is_(True)),
+        ("bdev_nvme_attach_controller",
+         {"name": "Nvme0", "trtype": "VFIOUSER", "traddr": address["traddr"], "adrfam": "IPv4", "trsvcid": "0", "subnqn": NQN,
+          "hostnqn": NQN + ":host", "prchk_reftag": True, "prchk_guard": False}, is_(["Nvme0n3"])),
+        ("bdev_nvme_get_controllers", {"name": "Nvme0"}, has("name", "ctrlrs")),
+        ("bdev_nvme_reset_controller", {"name": "Nvme0"}, is_(True)),
+        ("bdev_get_bdevs", {"name": "Nvme0n3"}, has(*BDEV_FIELDS)),
+        ("bdev_nvme_detach_controller", {"name": "Nvme0"}, is_(True)),
+
         ("nvmf_subsystem_remove_listener", {"nqn": NQN, "listen_address": address}, is_(True)),
         ("nvmf_subsystem_remove_ns", {"nqn": NQN, "nsid": 3, "tgt_name": "nvmf_tgt"}, is_(True)),
         ("nvmf_subsystem_remove_host", {"nqn": NQN, "host": NQN + ":host", "timeout_ms": 1}, is_(True)),

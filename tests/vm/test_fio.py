@@ -98,13 +98,48 @@ def test_example_of_protection_information():
 
 
 def test_example_of_block_devices():
-    # in memory: no bdev stands on an NVMe controller
+    # in memory
     with plx.scratch() as folder:
         for name in ("bdev.fio", "bdev.json"):
             text = (EXAMPLES / name).read_text(encoding="utf-8").replace("runtime=10", "runtime=1")
             pathlib.Path(folder, name).write_text(text, encoding="utf-8")
         for j in jobs_of(fio("bdev.fio", cwd=folder, timeout=120)):
             plx.check(ios(j), f"{j['jobname']} did nothing")
+
+
+def nvme_config(folder, controller):
+    """the example's configuration, for this controller; fio's option"""
+    config = json.loads((EXAMPLES / "bdev-nvme.json").read_text(encoding="utf-8"))
+    config["subsystems"][0]["config"][0]["params"]["traddr"] = pcie.controllers()[controller]
+    pathlib.Path(folder, "bdev-nvme.json").write_text(json.dumps(config), encoding="utf-8")
+    return f"--spdk_json_conf={folder}/bdev-nvme.json"
+
+
+def test_example_of_nvme_block_devices():
+    with plx.scratch() as folder, ours(PLAIN):
+        nvme_config(folder, PLAIN)
+        text = (EXAMPLES / "bdev-nvme.fio").read_text(encoding="utf-8").replace("runtime=10", "runtime=1")
+        pathlib.Path(folder, "bdev-nvme.fio").write_text(text, encoding="utf-8")
+        for j in jobs_of(fio("bdev-nvme.fio", cwd=folder, timeout=120)):
+            plx.check(ios(j), f"{j['jobname']} did nothing")
+
+
+def test_block_devices_are_namespaces():
+    def through(*args, file="Nvme0n1"):
+        return options(*args, conf, "--ioengine=spdk_bdev", file=file)
+
+    with plx.scratch() as folder, ours(SECOND, PROTECTED):
+        conf = nvme_config(folder, SECOND)
+        j, = jobs_of(fio(*through("--rw=randwrite", "--bsrange=4k-512k", "--verify=crc32c", "--size=8M")))
+        plx.equal(j["read"]["io_bytes"], j["write"]["io_bytes"], "bytes verified")
+        # more than one command takes, and what else there is
+        jobs_of(fio(*through("--rw=randtrim", "--size=8M")))
+        jobs_of(fio(*through("--rw=write", "--bs=1M", "--size=8M", "--fsync=4")))
+        fio(*through("--rw=randread", f"--numjobs={QUEUES + 1}")).fails(1, "no channel of bdev 'Nvme0n1': No space left")
+        # metadata in a buffer of its own, which fio has not, and behind each block
+        conf = nvme_config(folder, PROTECTED)
+        for file, bs in (("Nvme0n1", 4096), ("Nvme0n2", 4160)):
+            jobs_of(fio(*through("--rw=write", f"--bs={bs}", "--verify=crc32c", f"--size={256 * bs}", file=file)))
 
 
 def test_protection_information_is_checked_by_the_device():
