@@ -53,12 +53,6 @@ def test_writes_are_placed():
     carry_out(PLACED, "placement").says("4 handles")
 
 
-# ci/vm/boot makes plain subsystems
-PLACING = ("-blockdev null-co,node-name=placed,size=16777216,read-zeroes=on -device nvme-subsys,id=placing,nqn=placing,fdp=on,"
-           "fdp.runs=1M,fdp.nrg=1,fdp.nruh=4 -device pcie-root-port,id=placing-port,chassis=77,slot=77 "
-           "-device nvme,id=placing-nvme,serial=PLXF,bus=placing-port,subsys=placing "
-           "-device nvme-ns,drive=placed,bus=placing-nvme,nsid=1,fdp.ruhs=0-3")
-
 vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
                  "--nvme", "serial=PLXA,mdts=3", "--ns", "size=64M",
                  "--nvme", "serial=PLXZ,zoned.zasl=2",
@@ -68,4 +62,5 @@ vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "-
                  "--nvme", "serial=PLX2,subsys=two", "--ns", "size=16M,nsid=1", "--ns", "size=16M,nsid=2,shared=off",
                  "--nvme", "serial=PLX2,subsys=two", "--ns", "size=16M,nsid=3,shared=off",
                  "--ns", "size=16M,nsid=4,shared=off,detached=on",
-                 "--qemu", PLACING)
+                 "--nvme", "serial=PLXF,subsys=placing,subsys.fdp=on,subsys.fdp.runs=1M,subsys.fdp.nrg=1,subsys.fdp.nruh=4",
+                 "--ns", "size=16M,nsid=1,fdp.ruhs=0-3")
