@@ -28,6 +28,21 @@ def test_no_more_zones_are_open_and_active_than_may_be():
     carry_out(ZONED, "zone-limits")
 
 
+def test_load_on_zones():
+    with pcie.bound(pcie.controllers()[ZONED], "vfio-pci") as bdf:
+        for wrong, says in ((("-w", "write", "-P", "3"), "3 queue pairs are to write.*2 zones may be open.*lower -P"),
+                            (("-w", "randread", "-o", "768k"), "would cross the zones.*1048576"),
+                            (("-w", "randwrite", "-F", "0.9"), "-F does not go with writes.*zoned"),
+                            (("-w", "write", "-o", "8k", "-O", "4k"), "-O does not go with writes.*zoned"),
+                            (("-w", "write", "-o", "1M"), "take several commands.*use 524288 at most")):
+            pcie.perf(bdf, *wrong).fails(2, says=says)
+        # more than all blocks of the namespace: zones are written again; 20 KiB is no divisor of one
+        for load in (("-w", "write"), ("-w", "randrw", "-M", "30", "--verify"), ("-w", "rw", "-M", "50", "--verify", "-o", "20k:50,4k:50")):
+            r = pcie.perf(bdf, "-q", "4", "-P", "2", "-d", "1500", "-o", "16k", *load, "--json", "-", seconds=600).ok()
+            plx.equal(r.json()["total"]["ios"], 3000, "I/Os", r)
+            plx.equal(r.json()["total"]["errors"], 0, "errors", r)
+
+
 def test_whole_log_pages():
     carry_out(FORMATS, "logs").says(r"\d+ log pages")
 
