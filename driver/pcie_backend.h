@@ -97,6 +97,9 @@ struct plx_pcie_dev {
 
 void plx_nvme_register_backend(const struct plx_pcie_backend *b);
 const struct plx_pcie_backend *plx_nvme_find_backend(enum plx_nvme_trtype t);
+/** pcie_stop_dma - the device reaches no memory any more, whatever it is doing: bus mastering is
+ *  switched off, where there is configuration space. The end of working with it */
+void pcie_stop_dma(struct plx_pcie_dev *dev);
 
 static inline uint32_t pcie_read32(struct plx_pcie_dev *d, uint32_t off)
 {

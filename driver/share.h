@@ -154,6 +154,8 @@ int share_check_request(const union share_msg *m, size_t len, unsigned nfds, cha
 /** share_check_answer - the same for what an owner sent */
 int share_check_answer(const union share_msg *m, size_t len, unsigned nfds, char *err,
 		       size_t errlen);
+/** share_map_text - why memory of a guest cannot be mapped, by the error of the answer to MAP */
+const char *share_map_text(int rc);
 /** share_send - one message, with a file unless @file is -1. Return: 0; -EAGAIN the other one does
  *  not read; -errno */
 int share_send(int fd, const void *m, size_t len, int file);

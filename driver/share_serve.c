@@ -9,6 +9,7 @@
 #include "core/fault.h"
 #include "driver/share.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SHARE_PERIOD_US 1000
@@ -199,7 +201,27 @@ bool guest_holds(const struct share_guest *p, uint64_t iova, uint64_t len)
 	return false;
 }
 
+/* What is not there yet would come in as it is mapped for the device, however much it is, and count
+ * as memory of this process. Looked for by a description of our own, as that moves its position.
+ * Return: 0; -ENODATA; -errno */
+static int check_holes(int file, uint64_t offset, uint64_t len)
+{
+	char path[32];
+	off_t hole;
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	hole = lseek(fd, (off_t)offset, SEEK_HOLE);
+	rc = hole < 0 ? -errno : (uint64_t)hole - offset < len ? -ENODATA : 0;
+	close(fd);
+	return rc;
+}
+
 /* A file of memory, and of no file system whose pages somebody else may withhold; all of it there.
+ * Of hugepages there are only so many, and mmap() sets aside those that are not there.
  * Return: 0 or -errno */
 static int check_file(int file, uint64_t offset, uint64_t len)
 {
@@ -212,9 +234,9 @@ static int check_file(int file, uint64_t offset, uint64_t len)
 		return -EMEDIUMTYPE;
 	if ((uint64_t)st.st_size < offset || (uint64_t)st.st_size - offset < len)
 		return -ENXIO;
-	if (fs.f_type == HUGETLBFS_MAGIC && (offset | len) % (uint64_t)fs.f_bsize)
-		return -EINVAL;
-	return 0;
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		return (offset | len) % (uint64_t)fs.f_bsize ? -EINVAL : 0;
+	return check_holes(file, offset, len);
 }
 
 static struct plx_mem_region region_of(const struct share_mem *m, int file, uint64_t offset)
@@ -338,7 +360,7 @@ static void serve_map(struct share_guest *p, const struct share_map *m, int file
 				 "controller '%s': memory of process %d (%llu KiB) cannot be "
 				 "mapped for it: %s%s",
 				 p->c->name, (int)p->pid, (unsigned long long)m->len >> 10,
-				 strerror(-rc),
+				 share_map_text(rc),
 				 p->maps_refused == REFUSED_LOGGED ? " (the next ones are not "
 								     "logged)"
 								   : "");
@@ -730,6 +752,11 @@ void share_end(struct plx_nvme_ctrlr *c)
 	struct nvme_share *s = c->share;
 	struct share_guest *next;
 
+	/* A guest is left only where its queues were not deleted in time, and then the device may
+	 * not be disabled either (CSTS.RDY): it could still write there. Behind an IOMMU unmapping
+	 * ends that by itself; without one only this does. */
+	if (s->guests)
+		pcie_stop_dma(c->dev);
 	for (struct share_guest *p = s->guests; p; p = next) {
 		next = p->next;
 		guest_unmap_all(p);
@@ -785,6 +812,7 @@ static int open_owner(struct plx_nvme_ctrlr *c, const struct plx_pcie_backend *b
 int share_open(struct plx_nvme_ctrlr *c, const struct plx_pcie_backend *b)
 {
 	uint64_t deadline = plx_tsc() + SHARE_START_MS * c->tsc_ms;
+	struct timespec pause = { .tv_nsec = 5000000 };
 	struct share_place place;
 	int rc, fd, users;
 
@@ -795,14 +823,17 @@ int share_open(struct plx_nvme_ctrlr *c, const struct plx_pcie_backend *b)
 			c->name, plx_nvme_trtype_name(c->trid.trtype));
 		return -ENOTSUP;
 	}
-	do {
+	for (;;) {
 		rc = share_meet(c->trid.traddr, deadline, &place, &fd, &users);
 		if (rc == 1)
 			return open_owner(c, b, &place);
 		if (!rc)
 			rc = share_open_guest(&c->trid, c->opts.share_id, fd, users, deadline,
 					      &c->dev);
-	} while (rc == -EAGAIN && plx_tsc() < deadline);
+		if (rc != -EAGAIN || plx_tsc() >= deadline)
+			break;
+		nanosleep(&pause, NULL);
+	}
 	if (rc == -EAGAIN) {
 		nvme_log(ERR,
 			 "controller '%s': one owner after the other ends before it shares it "

@@ -160,6 +160,19 @@ int share_check_answer(const union share_msg *m, size_t len, unsigned nfds, char
 	return 0;
 }
 
+const char *share_map_text(int rc)
+{
+	switch (rc) {
+	case -EMEDIUMTYPE:
+		return "its file is no memory (memfd, tmpfs or hugetlbfs)";
+	case -ENXIO:
+		return "its file is shorter";
+	case -ENODATA:
+		return "its file has holes: fill it first";
+	}
+	return strerror(-rc);
+}
+
 /* ---- the socket ---- */
 
 int share_send(int fd, const void *m, size_t len, int file)

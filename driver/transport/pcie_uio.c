@@ -145,13 +145,10 @@ static int bar_map(struct plx_pcie_dev *dev, unsigned index, uint64_t offset, ui
 static void uio_close(struct plx_pcie_dev *dev)
 {
 	struct uio_dev *u = to_uio(dev);
-	uint16_t command;
 
 	/* memory is about to be somebody else's */
-	if (u->pcie.bar0.mem && !cfg_read(dev, PCI_COMMAND, &command, sizeof(command))) {
-		command &= (uint16_t)~PCI_COMMAND_MASTER;
-		cfg_write(dev, PCI_COMMAND, &command, sizeof(command));
-	}
+	if (u->pcie.bar0.mem)
+		pcie_stop_dma(dev);
 	pcie_fini(&u->pcie);
 	if (u->fd >= 0)
 		close(u->fd);

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -149,8 +150,13 @@ static void tend_end(struct shared *s)
 	if (s->end != END_KILLED)
 		return;
 	csts = s->pcie.bar0.mem ? device_reg(s, NVME_REG_CSTS) : UINT32_MAX;
-	if (csts == UINT32_MAX || !NVME_CSTS_RDY(csts) || late)
-		cut_off(s);
+	if (csts != UINT32_MAX && NVME_CSTS_RDY(csts) && !late)
+		return;
+	/* commands are about to be given up: where nothing else keeps it from their memory, and
+	 * this process may (UIO: root) */
+	if (csts != UINT32_MAX && NVME_CSTS_RDY(csts))
+		pcie_stop_dma(&s->pcie.base);
+	cut_off(s);
 }
 
 /* ---- the admin queue ---- */
@@ -286,7 +292,8 @@ static void take_message(struct shared *s, const union share_msg *m)
 	}
 }
 
-/* One message. Return: 1 there it is; 0 there is none; -ENXIO the owner has gone */
+/* One message. Return: 1 there it is; 0 there is none; -ENXIO the owner has gone; -EPROTO it has
+ * been given up, as it made no sense */
 static int receive_one(struct shared *s, union share_msg *m, int *file)
 {
 	char err[160];
@@ -310,7 +317,7 @@ static int receive_one(struct shared *s, union share_msg *m, int *file)
 		close(*file);
 	*file = -1;
 	owner_died(s, err);
-	return -ENXIO;
+	return -EPROTO;
 }
 
 static void receive(struct shared *s)
@@ -336,7 +343,7 @@ static void wait_readable(const struct shared *s, uint32_t ms)
 /*
  * A request and its answer, waited for. @m: both; @file: what goes with it, -1: none; @got: what
  * came with the answer, NULL: nothing can
- * Return: 0, whatever the answer says; -ENXIO the owner has gone; -ETIMEDOUT
+ * Return: 0, whatever the answer says; -ENXIO the owner has gone; -EPROTO; -ETIMEDOUT
  */
 static int ask(struct shared *s, union share_msg *m, size_t len, int file, int *got,
 	       uint64_t deadline)
@@ -597,6 +604,12 @@ static int cfg_read(struct plx_pcie_dev *dev, uint32_t offset, void *buf, unsign
 	return plx_pci_config_read(&to_shared(dev)->addr, offset, buf, len);
 }
 
+/* For pcie_stop_dma() alone: the device is its owner's */
+static int cfg_write(struct plx_pcie_dev *dev, uint32_t offset, const void *buf, unsigned len)
+{
+	return plx_pci_config_write(&to_shared(dev)->addr, offset, buf, len);
+}
+
 /* ---- memory ---- */
 
 static int enter(struct shared *s, uint64_t va, const struct share_extent *e)
@@ -643,6 +656,17 @@ static int take_extents(struct shared *s, const struct plx_mem_region *r, union 
 	return rc;
 }
 
+/* The owner takes no memory that is not there: its pages come in here, for this process. What is
+ * left out, it tells of */
+static void fill(const struct plx_mem_region *r)
+{
+	void *p = mmap(NULL, r->len, PROT_READ, MAP_SHARED | MAP_POPULATE, r->fd,
+		       (off_t)r->fd_offset);
+
+	if (p != MAP_FAILED)
+		munmap(p, r->len);
+}
+
 static int map(struct shared *s, const struct plx_mem_region *r)
 {
 	union share_msg m = {
@@ -654,6 +678,7 @@ static int map(struct shared *s, const struct plx_mem_region *r)
 	if (!mems)
 		return -ENOMEM;
 	s->mems = mems;
+	fill(r);
 	rc = ask_soon(s, &m, sizeof(m.map), r->fd);
 	if (rc)
 		return rc;
@@ -661,7 +686,7 @@ static int map(struct shared *s, const struct plx_mem_region *r)
 		nvme_log(ERR,
 			 "controller '%s': its owner, process %d, cannot map %zu KiB of memory for "
 			 "this process: %s: what it logged says more",
-			 s->pcie.bdf, (int)s->owner, r->len >> 10, strerror(-m.h.rc));
+			 s->pcie.bdf, (int)s->owner, r->len >> 10, share_map_text(m.h.rc));
 		return m.h.rc == -ENOMEM ? -ENOSPC : m.h.rc;
 	}
 	s->mems[s->nmems++] =
@@ -717,6 +742,17 @@ static void dma_unmap(struct plx_pcie_dev *dev, const struct plx_mem_region *r)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* ---- interrupts ---- */
+
+static int irq_vectors(struct plx_pcie_dev *dev, unsigned count, const int *fds)
+{
+	nvme_log(WARN,
+		 "controller '%s': interrupts of a controller that is shared are its owner's: "
+		 "processes that share it poll",
+		 to_shared(dev)->pcie.bdf);
+	return -ENOTSUP;
+}
+
 /* ---- open ---- */
 
 static void shared_close(struct plx_pcie_dev *dev)
@@ -754,12 +790,10 @@ static int introduce(struct shared *s, int32_t id, uint64_t deadline, int *file)
 			 "controller '%s': its owner, process %d, does not answer (waited %u ms): "
 			 "is it stopped, or stuck in bringing the controller up?",
 			 s->pcie.bdf, (int)s->owner, SHARE_START_MS);
-	if (rc == -ENXIO && plx_tsc() < deadline)
-		return -EAGAIN;
-	if (rc == -ENXIO)
+	if (rc == -EPROTO)
 		nvme_log(ERR, "controller '%s' %s", s->pcie.bdf, s->why);
 	if (rc)
-		return rc;
+		return rc == -ENXIO ? -EAGAIN : rc;
 	if (m.h.rc) {
 		nvme_log(ERR, "controller '%s': its owner, process %d, does not share it: %s",
 			 s->pcie.bdf, (int)s->owner, m.text.text);
@@ -838,6 +872,8 @@ static const struct plx_pcie_backend shared_backend = {
 	.doorbell_write = doorbell_write,
 	.poll = poll_owner,
 	.cfg_read = cfg_read,
+	.cfg_write = cfg_write,
 	.dma_map = dma_map,
 	.dma_unmap = dma_unmap,
+	.irq_vectors = irq_vectors,
 };

@@ -270,6 +270,35 @@ Test(nvme_ctrlr, a_fatal_status_resets_once_and_fails_the_second_time)
 
 /* ---- surprise removal ---- */
 
+static bool heard;
+
+static bool watch_fake(struct plx_pcie_dev *dev, uint32_t *csts)
+{
+	*csts = fake.csts;
+	return heard;
+}
+
+/* ... as that would wait for somebody else */
+Test(nvme_ctrlr, the_status_of_a_device_that_is_watched_is_not_read)
+{
+	struct plx_pcie_backend watched = *fake.dev.ops;
+	struct plx_nvme_ctrlr *c;
+	uint64_t end;
+
+	watched.watch = watch_fake;
+	fake.dev.ops = &watched;
+	heard = true;
+	c = connect_fake();
+	heard = false;
+	fake.csts = 0;
+	end = plx_tsc() + 5 * NVME_ALIVE_PERIOD_MS * c->tsc_ms;
+	UNTIL(c, NULL, plx_tsc() > end);
+	cr_expect_eq(resets(c), 0);
+	heard = true;
+	UNTIL(c, NULL, resets(c) == 1 && ready(c));
+	plx_nvme_disconnect(c);
+}
+
 Test(nvme_ctrlr, a_vanished_controller_fails_its_io)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();

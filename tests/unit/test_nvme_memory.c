@@ -584,6 +584,21 @@ Test(pmr, stays_enabled_over_a_reset, .init = with_pmr, .fini = teardown)
 	disconnect(c);
 }
 
+/* Its registers may be out of reach (a reset of the function) */
+Test(pmr, is_not_enabled_in_the_middle_of_a_reset, .init = with_pmr, .fini = teardown)
+{
+	struct plx_nvme_ctrlr *c = connect_fake();
+	uint64_t bytes;
+	void *mem;
+
+	cr_assert_eq(plx_nvme_ctrlr_reset(c), 0);
+	cr_expect_eq(plx_nvme_pmr_enable(c, &mem, &bytes), -EBUSY);
+	cr_expect_eq(fake.pmrctl, 0);
+	UNTIL(c, NULL, ready(c));
+	cr_expect_eq(plx_nvme_pmr_enable(c, &mem, &bytes), 0);
+	disconnect(c);
+}
+
 Test(pmr, of_a_controller_that_is_gone, .init = with_pmr, .fini = teardown)
 {
 	struct plx_nvme_ctrlr *c = connect_fake();

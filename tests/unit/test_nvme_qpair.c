@@ -580,28 +580,47 @@ Test(nvme_qpair, commands_for_a_namespaces_new_format_survive_a_reset)
 	plx_nvme_disconnect(c);
 }
 
+/* A command of before the namespace became another one, left alone, tried again in each epoch, or
+ * to be aborted; or one of after that */
+enum age { OLD, OLD_RETRIED, OLD_ABORTED, NEW };
+
+/* Whether @n epochs have gone by since @from */
+static bool epochs_go_by(struct plx_nvme_qpair *qp, enum age age, uint32_t from, uint32_t n)
+{
+	static uint32_t seen;
+
+	if (age == OLD_RETRIED && qp->epoch != seen && fake.n_held)
+		fake_complete(&fake, 0, NVME_SC_NS_NOT_READY);
+	seen = qp->epoch;
+	return qp->epoch - from > n;
+}
+
 /* Some epochs go by. What was outstanding before the namespace became another one stays of the old
  * one; what is submitted in the last epoch is of the new one. */
-static void another_at_the_same_place(bool before, uint16_t status)
+static void another_at_the_same_place(enum age age, uint16_t status)
 {
 	struct result r = { 0 };
 
 	opts.reset_policy = PLX_NVME_RESET_RESUBMIT_IO;
 	opts.timeout_ms = 40;
+	opts.retry_count = 100;
+	if (age == OLD_ABORTED)
+		opts.timeout_action = PLX_NVME_TIMEOUT_ABORT;
 
 	struct plx_nvme_ctrlr *c = connect_fake();
 	struct plx_nvme_qpair *qp = make_qpair(c, 8);
 	uint32_t scan = c->ns_scanned;
 
-	fake.hold_io = true;
-	if (before)
+	fake.hold_io = fake.ignore_abort = true;
+	if (age != NEW)
 		submit(c, qp, 1, &r);
 	is_another();
 	plx_nvme_ctrlr_rescan(c);
 	UNTIL(c, qp, c->ns_scanned != scan);
 	scan = qp->epoch;
-	UNTIL(c, qp, qp->epoch - scan > NVME_EPOCHS + 2);
-	if (!before)
+	UNTIL(c, qp, epochs_go_by(qp, age, scan, NVME_EPOCHS + 2));
+	cr_assert_eq(fake.aborts, age == OLD_ABORTED);
+	if (age == NEW)
 		submit(c, qp, 1, &r);
 	UNTIL(c, qp, fake.n_held == 1);
 	cr_assert_eq(r.calls, 0, "without timeouts it waits for ever");
@@ -617,12 +636,22 @@ static void another_at_the_same_place(bool before, uint16_t status)
 
 Test(nvme_qpair, commands_for_a_namespace_that_took_anothers_place_survive_a_reset)
 {
-	another_at_the_same_place(false, 0);
+	another_at_the_same_place(NEW, 0);
 }
 
 Test(nvme_qpair, commands_for_what_was_in_a_namespaces_place_do_not_however_old_they_are)
 {
-	another_at_the_same_place(true, NVME_SC_INVALID_NS | PLX_NVME_DNR);
+	another_at_the_same_place(OLD, NVME_SC_INVALID_NS | PLX_NVME_DNR);
+}
+
+Test(nvme_qpair, commands_for_what_was_in_a_namespaces_place_do_not_however_often_tried_again)
+{
+	another_at_the_same_place(OLD_RETRIED, NVME_SC_INVALID_NS | PLX_NVME_DNR);
+}
+
+Test(nvme_qpair, commands_for_what_was_in_a_namespaces_place_do_not_when_they_are_to_be_aborted)
+{
+	another_at_the_same_place(OLD_ABORTED, NVME_SC_INVALID_NS | PLX_NVME_DNR);
 }
 
 Test(nvme_qpair, resubmission_ends_after_retry_count_resets)

@@ -3,13 +3,18 @@
  * A guest of a shared controller (driver/transport/shared.c), and what its owner may send it:
  * messages made by hand.
  */
+#include "core/pci.h"
 #include "driver/share.h"
+#include "fake_pci.h"
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MEM_BYTES (64u << 10)
@@ -156,15 +161,22 @@ Test(share_guest, a_reset_takes_ready_away)
 /* The driver waits for CSTS.RDY, and would for ever */
 Test(share_guest, a_reset_before_ready_was_seen_is_gone_through_unseen)
 {
-	say_bare(SHARE_ENABLE, enable());
-	say_bare(SHARE_RESET, 0);
-	cr_expect_eq(csts() & 1, 0);
-	cr_assert_eq(hear(false), SHARE_DISABLE);
-	say_bare(SHARE_DISABLE, heard.h.tag);
-	cr_expect_eq(csts() & 1, 0);
-	cr_assert_eq(hear(false), SHARE_ENABLE);
-	say_bare(SHARE_ENABLE, heard.h.tag);
-	cr_expect_eq(csts() & 1, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		say_bare(SHARE_ENABLE, enable());
+		say_bare(SHARE_RESET, 0);
+		cr_expect_eq(csts() & 1, 0);
+		cr_assert_eq(hear(false), SHARE_DISABLE);
+		say_bare(SHARE_DISABLE, heard.h.tag);
+		cr_expect_eq(csts() & 1, 0);
+		cr_assert_eq(hear(false), SHARE_ENABLE);
+		say_bare(SHARE_ENABLE, heard.h.tag);
+		cr_expect_eq(csts() & 1, 1);
+		/* what was seen before the next enable does not count then */
+		dev->ops->reg_write(dev, NVME_REG_CC, 0, 4);
+		cr_assert_eq(hear(false), SHARE_DISABLE);
+		say_bare(SHARE_DISABLE, heard.h.tag);
+		cr_expect_eq(csts() & 1, 0);
+	}
 }
 
 Test(share_guest, a_driver_may_give_up_in_the_middle_of_that)
@@ -206,6 +218,99 @@ Test(share_guest, one_look_takes_so_many_messages)
 	while (share_recv(guest, &m, &file, &nfds) > 0)
 		left++;
 	cr_expect(left >= 100 && left < 200, "%u are left", left);
+}
+
+/* Another connection, to be introduced by. Return: of share_open_guest() */
+static int open_another(int ends[2], uint64_t deadline)
+{
+	struct plx_nvme_trid trid = { .trtype = PLX_NVME_TR_PCIE, .traddr = "0000:00:00.0" };
+	struct plx_pcie_dev *other;
+
+	return share_open_guest(&trid, 7, dup(ends[1]), dup(bar), deadline, &other);
+}
+
+static void connect_another(int ends[2])
+{
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends),
+		     0);
+}
+
+Test(share_guest, one_answer_is_not_waited_for_beyond_its_time_whatever_comes)
+{
+	struct share_hdr h = { .type = SHARE_DISABLE };
+	unsigned left = 0, nfds;
+	union share_msg m;
+	int ends[2], file;
+
+	connect_another(ends);
+	for (unsigned i = 0; i < 100; i++)
+		cr_assert_eq(share_send(ends[0], &h, sizeof(h), -1), 0);
+	cr_expect_eq(open_another(ends, plx_tsc()), -ETIMEDOUT);
+	while (share_recv(ends[1], &m, &file, &nfds) > 0)
+		left++;
+	cr_expect(left > 50, "%u are left", left);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* It has whoever connects begin anew, with another owner */
+Test(share_guest, an_owner_cannot_say_that_another_is_to_be_tried)
+{
+	struct share_text t = { .h = { .type = SHARE_HELLO, .tag = 1, .rc = -EAGAIN },
+				.text = "try again" };
+	int ends[2];
+
+	connect_another(ends);
+	cr_assert_eq(share_send(ends[0], &t, sizeof(t), -1), 0);
+	cr_expect_eq(open_another(ends, plx_tsc() + 5 * plx_tsc_hz()), -EIO);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+Test(share_guest, an_owner_that_makes_no_sense_is_not_tried_again)
+{
+	struct share_hdr h = { .type = SHARE_HELLO, .tag = 1 };
+	int ends[2];
+
+	connect_another(ends);
+	cr_assert_eq(share_send(ends[0], &h, sizeof(h), -1), 0);
+	cr_expect_eq(open_another(ends, plx_tsc() + 5 * plx_tsc_hz()), -EPROTO);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* ... but one that has gone does not keep it from doing so */
+Test(share_guest, an_owner_that_ends_meanwhile_is_told_from_others)
+{
+	int ends[2];
+
+	connect_another(ends);
+	close(ends[0]);
+	cr_expect_eq(open_another(ends, plx_tsc() + 5 * plx_tsc_hz()), -EAGAIN);
+	close(ends[1]);
+}
+
+/* Each region would be waited for as long */
+Test(share_guest, who_does_not_answer_is_not_asked_to_unmap)
+{
+	struct plx_mem_region r = region();
+	char *more = mmap(NULL, MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, mem_file, 0);
+	struct plx_mem_region second = { .addr = more, .len = MEM_BYTES, .fd = mem_file };
+
+	say_mapped(3);
+	cr_assert_eq(dev->ops->dma_map(dev, &second), 0);
+	cr_assert_eq(hear(false), SHARE_MAP);
+	cr_assert_eq(dev->ops->dma_map(dev, &r), -ETIMEDOUT);
+	cr_assert_eq(hear(false), SHARE_MAP);
+	dev->ops->dma_unmap(dev, &second);
+	cr_expect_eq(hear(false), 0, "asked");
+	/* it was stopped, and goes on */
+	say_bare(SHARE_DISABLE, 0);
+	csts();
+	say_bare(SHARE_UNMAP, heard.h.tag + 1);
+	dev->ops->dma_unmap(dev, &r);
+	cr_expect_eq(hear(false), SHARE_UNMAP);
+	munmap(more, MEM_BYTES);
 }
 
 static void *map_again(void *arg)
@@ -259,6 +364,43 @@ Test(share_guest, a_killed_owners_device_is_disabled)
 	owner = -1;
 	csts();
 	cr_expect_eq(registers[NVME_REG_CC / 4] & 1, 0);
+}
+
+/* Without an IOMMU nothing else keeps it from memory that the driver frees now */
+Test(share_guest, a_killed_owners_device_that_goes_on_is_kept_from_memory)
+{
+	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	uint64_t end = plx_tsc() + 10 * plx_tsc_hz();
+	char path[200];
+	int config;
+
+	fake_pci_start();
+	fake_pci_put("/sys/bus/pci/devices/0000:00:00.0/config", "");
+	snprintf(path, sizeof(path), "%s/sys/bus/pci/devices/0000:00:00.0/config", plx_pci_root());
+	config = open(path, O_RDWR | O_CLOEXEC);
+	cr_assert_eq(ftruncate(config, 256), 0);
+	cr_assert_eq(pwrite(config, &command, sizeof(command), PCI_COMMAND), sizeof(command));
+	say_bare(SHARE_ENABLE, enable());
+	close(owner);
+	owner = -1;
+	while (!atomic_load(&dev->cut_off) && plx_tsc() < end)
+		csts();
+	cr_expect(atomic_load(&dev->cut_off));
+	cr_assert_eq(pread(config, &command, sizeof(command), PCI_COMMAND), sizeof(command));
+	cr_expect_eq(command, PCI_COMMAND_MEMORY);
+	close(config);
+	fake_pci_stop();
+}
+
+/* ---- memory ---- */
+
+/* The owner refuses what is not there */
+Test(share_guest, memory_comes_in_before_it_is_shared)
+{
+	struct stat st;
+
+	cr_assert_eq(fstat(mem_file, &st), 0);
+	cr_expect_geq(st.st_blocks * 512, MEM_BYTES);
 }
 
 Test(share_guest, errors_are_ones_that_there_are)
