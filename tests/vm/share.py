@@ -21,17 +21,17 @@ def load(bdf, nsid, seconds=LONG, *more, share=ID):
 
 
 @contextlib.contextmanager
-def owner(bdf, nsid=1):
+def owner(bdf, nsid=1, *more, start=plx.start):
     """load that owns the controller"""
-    with plx.start(*load(bdf, nsid)) as process:
+    with start(*load(bdf, nsid, LONG, *more)) as process:
         process.wait_for("shared under id 7, and this process owns it", 60)
         yield process
 
 
 @contextlib.contextmanager
-def guest(bdf, nsid, of):
+def guest(bdf, nsid, of, start=plx.start):
     """load beside the owner, on its way"""
-    with plx.start(*load(bdf, nsid)) as process:
+    with start(*load(bdf, nsid)) as process:
         process.wait_for(f"shared under id 7, and process {of.process.pid} owns it", 60)
         process.wait_busy(0.8)
         yield process
@@ -96,9 +96,9 @@ def owner_that_ends(bdf):
     clean(plx.run(*load(bdf, 1, 1)).ok())
 
 
-def worker(bdf, nsid):
+def worker(bdf, nsid, *more):
     """tests/vm/share_tool.c, built"""
-    return plx.start(plx.BUILD / "tests/integration/share_tool", f"{pcie.trid(bdf)} ns:{nsid}", ID)
+    return plx.start(plx.BUILD / "tests/integration/share_tool", f"{pcie.trid(bdf)} ns:{nsid}", ID, *more)
 
 
 def worked(process):
@@ -127,6 +127,60 @@ def reset_under_load(bdf):
                 first.wait_for(f"^{n} resets", 60)
             second.wait_for("^[6-9] resets", 60)
             worked(third)
+            worked(second)
+        worked(first)
+
+
+def function_reset_under_load(bdf):
+    """a fatal status, and again right after the reset: what guests submitted is done all the same"""
+    fatal = pcie.FATAL
+    with worker(bdf, 1) as first:
+        first.wait_for("this process owns it", 60)
+        with worker(bdf, 2) as second, worker(bdf, 3) as third:
+            for process in (first, second, third):
+                process.wait_for("^working", 60)
+            for n, says in ((1, "resetting it: it " + fatal), (2, fatal + " again, right after a reset: resetting its function")):
+                with pcie.Meddler(first, bdf) as meddler:
+                    meddler.enable_with_bad_queues()
+                first.wait_for(says)
+                for process in (first, second, third):
+                    process.wait_for(f"^{n} resets", 60)
+            worked(third)
+            worked(second)
+        worked(first)
+
+
+def owner_with_interrupts(bdf):
+    """guests poll beside it, and have none themselves"""
+    with owner(bdf, 1, "--interrupts") as first, guest(bdf, 2, first) as second:
+        plx.run(*load(bdf, 3, 1, "--interrupts")).fails(1, says="(?s)interrupts of a controller that is shared are its owner's.*"
+                                                                "has no interrupts here: leave --interrupts out")
+        clean(plx.run(*load(bdf, 3, 1)).ok())
+        clean(end(second).ok())
+        clean(end(first).ok())
+
+
+def owner_with_a_memory_buffer(bdf):
+    """of the controller's: its guests do not see it"""
+    with owner(bdf, 1, "--use-cmb", "sqs,data") as first, guest(bdf, 2, first) as second:
+        plx.run(*load(bdf, 3, 1, "--use-cmb", "sqs")).fails(2, says=f"{bdf}.*no controller memory buffer")
+        clean(plx.run(*load(bdf, 3, 1)).ok())
+        clean(end(second).ok())
+        clean(end(first).ok())
+
+
+def persistent_memory(bdf):
+    """is the owner's, and stays enabled over resets"""
+    with worker(bdf, 1, "pmr") as first:
+        first.wait_for("this process owns it", 60)
+        first.wait_for("^persistent memory: [1-9]", 60)
+        with worker(bdf, 2, "pmr") as second:
+            second.wait_for("^persistent memory: Operation not supported", 60)
+            for process in (first, second):
+                process.wait_for("^working", 60)
+            first.signal(signal.SIGUSR1)
+            for process in (first, second):
+                process.wait_for("^1 resets", 60)
             worked(second)
         worked(first)
 

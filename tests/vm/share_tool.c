@@ -2,14 +2,16 @@
 /*
  * For guest tests of shared controllers: writes and reads back, one block after the other.
  *
- *   share_tool TRID ID
+ *   share_tool TRID ID [pmr]
  *
+ * pmr: says whether there is a persistent memory region for it, and has its data there.
  * SIGUSR1: reset the controller; SIGTERM: end. Says after each reset, whoever's it was, once there
  * was some more I/O, how many there have been. Outstanding I/O is submitted again by the driver, so
  * none may fail.
  */
 #include <errno.h>
 #include <pollux/nvme.h>
+#include <pollux/nvme_memory.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,13 +93,32 @@ static int round_trip(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint32_
 	return rc != 0;
 }
 
-static int work(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp)
+/* NULL: there is none */
+static uint32_t *persistent(struct plx_nvme_ctrlr *c)
+{
+	uint64_t bytes = 0;
+	void *mem = NULL;
+	int rc = plx_nvme_pmr_enable(c, &mem, &bytes);
+
+	if (rc)
+		printf("persistent memory: %s\n", strerror(-rc));
+	else
+		printf("persistent memory: %llu KiB\n", (unsigned long long)bytes >> 10);
+	return rc ? NULL : mem;
+}
+
+static int work(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, bool pmr)
 {
 	struct plx_nvme_ctrlr *c = plx_nvme_ns_ctrlr(ns);
-	uint32_t *buf = plx_dma_zalloc(4096, 4096, PLX_NUMA_ANY);
+	uint32_t *own = plx_dma_zalloc(4096, 4096, PLX_NUMA_ANY), *buf = own;
 	struct plx_nvme_ctrlr_stats stats;
 	uint64_t n = 0, seen = 0, say = UINT64_MAX;
-	int rc = buf ? 0 : 1;
+	int rc = own ? 0 : 1;
+
+	if (pmr)
+		buf = persistent(c);
+	if (!buf)
+		buf = own;
 
 	puts("working");
 	for (; !rc && !stopped; n++) {
@@ -113,7 +134,7 @@ static int work(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp)
 			printf("%llu resets\n", (unsigned long long)seen);
 	}
 	printf("%llu I/Os\n", (unsigned long long)n);
-	plx_dma_free(buf);
+	plx_dma_free(own);
 	return rc;
 }
 
@@ -126,8 +147,7 @@ int main(int argc, char **argv)
 	char err[200];
 	int rc;
 
-	if (argc != 3 || plx_nvme_trid_parse(&trid, argv[1], err, sizeof(err)) ||
-	    plx_env_init(NULL))
+	if (argc < 3 || plx_nvme_trid_parse(&trid, argv[1], err, sizeof(err)) || plx_env_init(NULL))
 		return 2;
 	signal(SIGTERM, on_signal);
 	signal(SIGUSR1, on_signal);
@@ -139,7 +159,7 @@ int main(int argc, char **argv)
 	if (!c)
 		return failed("connect");
 	qp = plx_nvme_ctrlr_ns(c, trid.nsid) ? plx_nvme_qpair_create(c, NULL) : NULL;
-	rc = qp ? work(plx_nvme_ctrlr_ns(c, trid.nsid), qp) : failed("queue pair");
+	rc = qp ? work(plx_nvme_ctrlr_ns(c, trid.nsid), qp, argc > 3) : failed("queue pair");
 	plx_nvme_qpair_destroy(qp);
 	plx_nvme_disconnect(c);
 	return rc;
