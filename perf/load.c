@@ -78,16 +78,21 @@ static inline void draw_place(struct perf_job *job, struct perf_task *t)
 	}
 }
 
-static inline void draw(struct perf_job *job, struct perf_task *t)
+static inline void draw_direction(struct perf_job *job, struct perf_task *t)
 {
-	draw_size(job, t);
-	draw_place(job, t);
 	if (job->all_reads)
 		t->is_read = 1;
 	else if (job->all_writes)
 		t->is_read = 0;
 	else
 		t->is_read = (uint32_t)(perf_random(&job->rng) >> 32) < job->read_below;
+}
+
+static inline void draw(struct perf_job *job, struct perf_task *t)
+{
+	draw_size(job, t);
+	draw_place(job, t);
+	draw_direction(job, t);
 }
 
 /* Every block once, in order; the last I/O is as long as what is left */
@@ -105,7 +110,7 @@ static void draw_prefill(struct perf_job *job, struct perf_task *t)
 
 /* Two I/Os on one block at once would make what is read a matter of luck: draw until there is no
  * such */
-static plx_noinline void draw_verified(struct perf_job *job, struct perf_task *t)
+static void draw_verified(struct perf_job *job, struct perf_task *t)
 {
 	do {
 		if (job->prefill)
@@ -113,21 +118,55 @@ static plx_noinline void draw_verified(struct perf_job *job, struct perf_task *t
 		else
 			draw(job, t);
 	} while (!perf_verify_claim(job->verify, t->slba, t->nlb));
-	if (!t->is_read)
+}
+
+/* Return: whether there is a place for it; else the next turn asks again for the same I/O */
+static bool draw_zoned(struct perf_job *job, struct perf_task *t)
+{
+	if (!perf_zones_waits(job->zones, t)) {
+		draw_size(job, t);
+		draw_direction(job, t);
+	}
+	return perf_zones_draw(job->zones, t);
+}
+
+static plx_noinline bool draw_watched(struct perf_job *job, struct perf_task *t)
+{
+	if (!job->zones)
+		draw_verified(job, t);
+	else if (!draw_zoned(job, t))
+		return false;
+	if (job->verify && !t->is_read)
 		perf_verify_fill(job->verify, t);
+	return true;
 }
 
 static plx_noinline void submit_failed(struct perf_job *job, struct perf_task *t, int rc)
 {
 	if (job->verify)
 		perf_verify_release(job->verify, t->slba, t->nlb);
+	if (job->zones) {
+		t->status = PLX_NVME_ST(NVME_SCT_PATH, NVME_SC_CMD_ABORTED_BY_HOST);
+		perf_zones_done(job->zones, t);
+	}
 	job->outstanding--;
 	job->failed = rc;
 }
 
+/* What has no place yet goes behind what is drawn; the first @kept of those noted are */
+static plx_noinline void leave_undrawn(struct perf_job *job, uint32_t kept, uint32_t from)
+{
+	uint32_t n = job->ndone - from;
+
+	memmove(&job->done[kept], &job->done[from], n * sizeof *job->done);
+	job->nkept = kept;
+	job->ndone = kept + n;
+}
+
 /*
  * Submit what is noted. Tasks that cannot go now, as the queue is full or the controller is being
- * reset, stay noted as drawn, and their clock runs on.
+ * reset, stay noted as drawn, and their clock runs on. Those that wait for a zone stay noted, too,
+ * behind them; their clock begins when they have a place.
  */
 static inline void submit_noted(struct perf_job *job, uint64_t now)
 {
@@ -142,11 +181,13 @@ static inline void submit_noted(struct perf_job *job, uint64_t now)
 				job->outstanding--;
 				continue;
 			}
-			job->to_submit--;
-			if (plx_unlikely(job->verify != NULL))
-				draw_verified(job, t);
-			else
+			if (plx_likely(!job->watched)) {
 				draw(job, t);
+			} else if (!draw_watched(job, t)) {
+				leave_undrawn(job, kept, i);
+				return;
+			}
+			job->to_submit--;
 			t->start = now;
 		}
 		rc = job->engine->submit(job, t);
@@ -190,6 +231,8 @@ void perf_task_odd(struct perf_task *t, uint16_t status)
 			job->n.mismatches += perf_verify_check(job->verify, t);
 		perf_verify_release(job->verify, t->slba, t->nlb);
 	}
+	if (job->zones)
+		perf_zones_done(job->zones, t);
 }
 
 /* I/Os that were submitted together and have come back together are one to the histogram */
@@ -238,7 +281,7 @@ static plx_noinline void job_dead(struct perf_worker *w, struct perf_job *job, i
 /* One turn of one job. @t: time stamp at its beginning. Return: time stamp at its end */
 static inline uint64_t job_turn(struct perf_worker *w, struct perf_job *job, uint64_t t)
 {
-	uint32_t from = job->nkept, to, polls = 0;
+	uint32_t from = job->ndone, to, polls = 0;
 	uint64_t end, vain;
 	int n;
 
@@ -548,9 +591,10 @@ int perf_worker_prefill(struct perf_worker *w)
 	unsigned njobs = w->njobs, n = 0;
 	int rc = 0;
 
-	/* a namespace's first job does it for all of them */
+	/* a namespace's first job does it for all of them; of zones nothing is read that they have
+	 * not written */
 	for (unsigned i = 0; i < njobs; i++) {
-		if (w->jobs[i]->verify && !w->jobs[i]->index)
+		if (w->jobs[i]->verify && !w->jobs[i]->zones && !w->jobs[i]->index)
 			first[n++] = w->jobs[i];
 	}
 	w->scale = plx_tsc_scale();
@@ -689,6 +733,11 @@ int perf_job_init(struct perf_job *job, struct perf_worker *w, const struct perf
 	}
 	if (cfg->interval_ns && !(job->series = perf_series_create(cfg)))
 		return -ENOMEM;
+	job->watched = job->verify || job->device->zoned.zones;
+	if (job->device->zoned.zones &&
+	    !(job->zones =
+		      perf_zones_create(job, &job->device->zoned, job->share, job->device->jobs)))
+		return -errno;
 	if (cfg->zipf_theta > 0 &&
 	    !(job->zipf = perf_zipf_create(most_units(job), cfg->zipf_theta)))
 		return -ENOMEM;
@@ -717,6 +766,7 @@ void perf_job_fini(struct perf_job *job)
 		plx_hist_destroy(job->hist[i]);
 	}
 	perf_series_destroy(job->series);
+	perf_zones_destroy(job->zones);
 	perf_zipf_destroy(job->zipf);
 	free(job->tasks);
 	free(job->samples);

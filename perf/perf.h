@@ -8,6 +8,7 @@
  *   load.c       the worker's loop: the hot path
  *   pattern.c    which block next (uniform, sequential, Zipf), which size, read or write
  *   verify.c     blocks that describe themselves, and the check of what was read
+ *   zones*.c     writes to zoned namespaces: at write pointers, a zone after the other
  *   series.c     --interval
  *   report*.c    results as text, JSON, histogram log
  *   calibrate.c  the limits of this machine
@@ -39,6 +40,7 @@
 struct perf_job;
 struct perf_worker;
 struct perf_verify;
+struct perf_zones;
 
 /* ---- what to do ---- */
 
@@ -128,6 +130,8 @@ _Static_assert(sizeof(struct perf_task) == 64, "one line an outstanding I/O");
  * @flush: whatever submit() has put off
  * @give_up: outstanding I/O is late beyond hope: make the device let go of it, for polls to call it
  * back
+ * @reset_zone: of a zoned namespace, the one that begins at @slba: perf_zones_reset_done() with
+ * @arg when it is done. Return: as @submit
  */
 struct perf_engine {
 	const char *name;
@@ -137,6 +141,7 @@ struct perf_engine {
 	int (*poll)(struct perf_job *job, uint32_t max);
 	void (*flush)(struct perf_job *job);
 	void (*give_up)(struct perf_job *job);
+	int (*reset_zone)(struct perf_job *job, uint64_t slba, void *arg);
 	/** for --interrupts: what becomes readable, edge-triggered; -errno: nothing. NULL:
 	 *  nothing */
 	int (*wait_fd)(struct perf_job *job);
@@ -185,7 +190,8 @@ struct perf_job {
 	struct perf_task **done; /* [depth] completed in this turn, to be submitted again */
 	struct perf_sample *samples; /* [depth] of the same, to be recorded */
 	uint32_t ndone;
-	uint32_t nkept; /* the first so many of done are drawn already: they found the queue full */
+	/* the first so many of done are drawn already: they found the queue full */
+	uint32_t nkept;
 	uint32_t depth;
 	uint64_t rng; /* state of the generator */
 	uint64_t next_lba; /* sequential */
@@ -196,6 +202,8 @@ struct perf_job {
 	uint32_t outstanding;
 	/* NULL: none; shared by the jobs on a namespace, which are one worker's */
 	struct perf_verify *verify;
+	struct perf_zones *zones; /* NULL: not zoned, or only read from */
+	bool watched; /* has one of these: completions, and what is drawn, are more than usual */
 	bool prefill; /* writing every block once, before --verify reads any */
 	bool plain; /* one buffer, no metadata: for engines that have a shorter way for that */
 	struct plx_hist *hist[2]; /* by is_read: what is recorded into now */
@@ -214,6 +222,7 @@ struct perf_job {
 	struct perf_series *series;
 	struct perf_device *device;
 	unsigned index; /* queue pair of the device within the worker */
+	unsigned share; /* which of all the device's jobs */
 	struct plx_nvme_qpair_stats qp_before, qp_after; /* around the measured time */
 	int failed; /* -errno: gave up, reason logged */
 	uint16_t first_error; /* NVMe status of the first failed I/O */
@@ -295,7 +304,7 @@ static inline void perf_task_done(struct perf_task *t, uint16_t status)
 		w->stamp_at = job->ndone + PERF_PER_STAMP;
 		w->now = plx_tsc();
 	}
-	if (plx_unlikely(status || job->verify))
+	if (plx_unlikely(status || job->watched))
 		perf_task_odd(t, status);
 	sample = &job->samples[job->ndone];
 	sample->ticks = w->now - t->start;
@@ -305,6 +314,13 @@ static inline void perf_task_done(struct perf_task *t, uint16_t status)
 
 /* ---- run.c ---- */
 
+/* A zoned namespace that is written to; @zones: 0: it is none. All are empty when the run begins */
+struct perf_zoned {
+	uint64_t zone_blocks, zones;
+	uint32_t max_open; /* and active; 0: no limit */
+	uint64_t *capacity; /* blocks of each zone; 0: not to be written */
+};
+
 /* A namespace under test */
 struct perf_device {
 	char name[320]; /* the trid, and the namespace */
@@ -313,6 +329,8 @@ struct perf_device {
 	/* inline: the one worker whose thread runs the controller; else NULL */
 	struct perf_worker *only;
 	struct perf_verify *verify;
+	struct perf_zoned zoned;
+	unsigned jobs; /* that share it */
 };
 
 /* A controller, and who polls its admin queue while the run lasts */
@@ -405,6 +423,32 @@ void perf_verify_written(struct perf_verify *v, struct perf_task *t);
 /** perf_verify_check - blocks of @t were read. Return: mismatching blocks, each reported on
  *  standard error with its LBA and what was wrong (the first 10,000 of a run) */
 uint32_t perf_verify_check(struct perf_verify *v, struct perf_task *t);
+
+/* ---- zones.c, zones_start.c ---- */
+
+/** perf_zones_create - the share of @job, the one with @index of @jobs, in the zones of a
+ *  namespace.
+ *  Return: NULL with errno: ENOMEM; ENOSPC: none of them can be written */
+struct perf_zones *perf_zones_create(struct perf_job *job, const struct perf_zoned *of,
+				     unsigned index, unsigned jobs);
+void perf_zones_destroy(struct perf_zones *z);
+/** perf_zones_draw - a place for @t, whose size and direction are drawn; may make a write of it, or
+ *  make it shorter. With --verify, its blocks are claimed. Return: false: there is none before
+ *  something has completed; perf_zones_waits() is true for it until there is */
+bool perf_zones_draw(struct perf_zones *z, struct perf_task *t);
+bool perf_zones_waits(const struct perf_zones *z, const struct perf_task *t);
+/** perf_zones_done - what was drawn has ended, with t->status */
+void perf_zones_done(struct perf_zones *z, const struct perf_task *t);
+/** perf_zones_reset_done - an engine's reset_zone has ended. @arg: what it was given */
+void perf_zones_reset_done(void *arg, uint16_t status);
+
+/** perf_zones_check - whether the configuration fits @d, which may be zoned, and is shared by
+ *  @jobs.
+ *  Return: 0; 2, said on standard error */
+int perf_zones_check(const struct perf_device *d, const struct perf_config *cfg, unsigned jobs);
+/** perf_zones_start - where zones are to be written: all are reset, d->zoned says how they are.
+ *  Return: 0; 1, said on standard error */
+int perf_zones_start(struct perf_device *d, const struct perf_config *cfg);
 
 /* ---- cmb.c ---- */
 

@@ -357,6 +357,7 @@ static void lay_out_job(struct perf_run *run, struct perf_worker *w, struct perf
 		job->xfer_block = job->block;
 	job->lbas = plx_nvme_ns_blocks(d->ns);
 	job->verify = d->verify;
+	job->share = d->jobs++;
 	w->jobs[w->njobs++] = job;
 }
 
@@ -376,6 +377,8 @@ static int lay_out(struct perf_run *run)
 		struct perf_device *d = &run->devices[i];
 
 		rc = check_device(run, d);
+		if (!rc)
+			rc = perf_zones_check(d, run->cfg, run->cfg->queue_pairs * run->nworkers);
 		if (rc)
 			return rc;
 		if (run->cfg->verify) {
@@ -395,6 +398,11 @@ static int lay_out(struct perf_run *run)
 		fprintf(stderr, "plx-perf: --verify needs one core that knows every write: give "
 				"one in -c\n");
 		return 2;
+	}
+	for (unsigned i = 0; i < run->ndevices; i++) {
+		rc = perf_zones_start(&run->devices[i], run->cfg);
+		if (rc)
+			return rc;
 	}
 	for (unsigned i = 0; i < run->nworkers; i++)
 		total += jobs_of(run, &run->workers[i]);
@@ -461,13 +469,16 @@ static int worker_open(struct perf_run *run, struct perf_worker *w)
 	for (unsigned i = 0; i < w->njobs; i++) {
 		int rc = perf_job_init(w->jobs[i], w, run->cfg);
 
-		if (rc) {
+		if (rc == -ENOSPC)
+			plx_log(PLX_LOG_ERR, "perf", "%s: none of its zones can be written",
+				w->jobs[i]->device->name);
+		else if (rc)
 			plx_log(PLX_LOG_ERR, "perf",
 				"%s: no memory for %u I/Os of %u bytes: lower -q or -o%s",
 				w->jobs[i]->device->name, run->cfg->queue_depth, run->cfg->max_size,
 				run->cfg->use_cmb & PERF_CMB_DATA ? "" : ", or raise -s");
+		if (rc)
 			return rc;
-		}
 		rc = w->jobs[i]->engine->open(w->jobs[i]);
 		if (rc) {
 			plx_log(PLX_LOG_ERR, "perf", "%s: no queue pair: %s%s",
@@ -631,8 +642,10 @@ void perf_run_close(struct perf_run *run)
 		plx_nvme_disconnect(run->ctrlrs[i].ctrlr);
 		plx_thread_enter(NULL);
 	}
-	for (unsigned i = 0; i < run->ndevices; i++)
+	for (unsigned i = 0; i < run->ndevices; i++) {
 		perf_verify_destroy(run->devices[i].verify);
+		free(run->devices[i].zoned.capacity);
+	}
 	if (run->virtual_device) {
 		plx_thread_enter(run->inline_controller ? run->workers[0].thread : NULL);
 		plx_nvmf_device_destroy(run->virtual_device);

@@ -5,6 +5,7 @@
 #include "driver/host_pi.h"
 #include "perf/perf.h"
 #include <errno.h>
+#include <pollux/nvme_zns.h>
 
 static void io_done(void *arg, const struct plx_nvme_cpl *cpl)
 {
@@ -102,6 +103,17 @@ static void nvme_give_up(struct perf_job *job)
 	plx_nvme_ctrlr_reset(plx_nvme_ns_ctrlr(job->ns));
 }
 
+static void zone_reset_done(void *arg, const struct plx_nvme_cpl *cpl)
+{
+	perf_zones_reset_done(arg, plx_nvme_status(cpl));
+}
+
+static int nvme_reset_zone(struct perf_job *job, uint64_t slba, void *arg)
+{
+	return plx_nvme_zns_mgmt(job->ns, job->engine_data, slba, NVME_ZNS_ZSA_RESET, 0, NULL,
+				 zone_reset_done, arg);
+}
+
 static int nvme_wait_fd(struct perf_job *job)
 {
 	return plx_nvme_qpair_fd(job->engine_data);
@@ -138,6 +150,7 @@ const struct perf_engine perf_engine_nvme = {
 	.poll = nvme_poll,
 	.flush = nvme_flush,
 	.give_up = nvme_give_up,
+	.reset_zone = nvme_reset_zone,
 	.wait_fd = nvme_wait_fd,
 	.may_wait = nvme_may_wait,
 };

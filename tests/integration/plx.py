@@ -89,6 +89,15 @@ def equal(got, wanted, what, result=None):
     check(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}", result)
 
 
+def leftovers():
+    """what programs of ours could leave on a system, by the names it would have"""
+    found = set(os.listdir("/dev/shm"))
+    for mounts in pathlib.Path("/proc/mounts").read_text().splitlines():
+        if mounts.split()[2] == "hugetlbfs":
+            found.update(os.listdir(mounts.split()[1]))
+    return {name for name in found if re.search("rte|plx|pollux|fio", name)}
+
+
 class Result:
     """how a program ended: args, code (negative: killed by that signal), out, err, seconds"""
 

@@ -70,15 +70,6 @@ def lines(result):
     return [line for line in result.err.splitlines() if line.strip()]
 
 
-def leftovers():
-    """what programs of ours could leave on a system, by the names it would have"""
-    found = set(os.listdir("/dev/shm"))
-    for mounts in pathlib.Path("/proc/mounts").read_text().splitlines():
-        if mounts.split()[2] == "hugetlbfs":
-            found.update(os.listdir(mounts.split()[1]))
-    return {name for name in found if re.search("rte|plx|pollux|fio", name)}
-
-
 # ---- job files ----
 
 def test_examples_run():
@@ -481,7 +472,7 @@ def test_another_version_of_fio_is_told_of():
 
 def test_an_interrupt_leaves_nothing_behind():
     (directory / "bdevs.json").write_text(json.dumps(BDEVS))
-    socket, before = directory / "int.sock", leftovers()
+    socket, before = directory / "int.sock", plx.leftovers()
     long = ("--rw=randread", "--time_based=1", "--runtime=60")
     for args in (options(*long, SMALL),
                  options(*long, f"--virtual=size=16M,core={min(os.sched_getaffinity(0))}"),
@@ -492,7 +483,7 @@ def test_an_interrupt_leaves_nothing_behind():
             running.signal(signal.SIGINT)
             running.wait(20).fails(128)
     plx.check(not socket.exists(), f"{socket} was left behind")
-    plx.equal(leftovers() - before, set(), "left in /dev/shm and among hugepages")
+    plx.equal(plx.leftovers() - before, set(), "left in /dev/shm and among hugepages")
 
 
 def test_an_interrupt_during_set_up_ends_it():
@@ -545,7 +536,7 @@ def test_clients_merge_the_results_of_servers():
     if os.geteuid() or not shutil.which("ip"):
         plx.skip("network namespaces need root and iproute2")
     here = [f"plx{os.getpid()}{x}" for x in "cab"]
-    before = leftovers()
+    before = plx.leftovers()
     text = (EXAMPLES / "client-server.fio").read_text().replace("time_based=1\nruntime=10", "io_size=4M")
     (directory / "client.fio").write_text(text.replace("size=64M", "size=16M"))
     with namespaces(*here), contextlib.ExitStack() as stack:
@@ -563,7 +554,7 @@ def test_clients_merge_the_results_of_servers():
         (directory / "client.fio").write_text(text.replace("size=64M", "sise=16M"))
         bad = fio("netns", "exec", here[0], FIO, "--client=10.77.1.1", "client.fio", program=shutil.which("ip"))
         plx.check("sise=16M: there is no such key" in bad.out + bad.err, "the client was not told", bad)
-    plx.equal(leftovers() - before, set(), "left in /dev/shm and among hugepages")
+    plx.equal(plx.leftovers() - before, set(), "left in /dev/shm and among hugepages")
 
 
 if not FIO or not ENGINES.exists():

@@ -239,13 +239,8 @@ def test_sigterm_and_sigint_end_it_and_sighup_does_not():
         plx.check(not target.path.exists(), "it left its socket")
 
 
-def hugepages():
-    with open("/proc/meminfo") as f:
-        return re.search(r"HugePages_Free: +(\d+)", f.read())[1]
-
-
 def test_an_end_under_load_drains_and_leaves_nothing():
-    before = hugepages(), sorted(os.listdir("/dev/shm"))
+    before = plx.leftovers()
     with plx.scratch() as directory:
         os.mkdir(directory + "/vfu")
         path = write(pathlib.Path(directory) / "conf.json", configuration(directory + "/vfu"))
@@ -256,7 +251,7 @@ def test_an_end_under_load_drains_and_leaves_nothing():
             target.end().ok()
             plx.check(perf.wait().code, "plx-perf has not noticed", perf.result())
         plx.equal(os.listdir(directory + "/vfu"), [], "files left")
-    plx.equal((hugepages(), sorted(os.listdir("/dev/shm"))), before, "free hugepages and shared memory")
+    plx.equal(plx.leftovers() - before, set(), "left in /dev/shm and among hugepages")
 
 
 def wait_until(condition, target):

@@ -5,8 +5,9 @@ import os
 import pathlib
 import re
 
-import vm  # pylint: disable=unused-import
+import vm
 import plx
+import pcie
 
 # key of plx-identify -> nvme-cli's command; DEV is the controller, NS its first namespace's number
 COMMANDS = {
@@ -34,6 +35,10 @@ COMMANDS = {
     "fdp-stats": "fdp stats DEV -e 1",
     "fdp-status": "fdp status DEV -n NS",
 }
+OF_NAMESPACES = [key for key, command in COMMANDS.items() if "NS" in command]
+# what every controller has
+ALWAYS = ("id-ctrl", "id-ns", "show-regs", "smart-log", "fw-log", "error-log", "ns-descs", "effects-log", "list-ns",
+          "feature-1", "feature-4", "feature-6")
 # what both drivers read the same, whatever they do with the device
 FEATURES = (1, 2, 4, 5, 6, 8, 10, 12)
 MOVES = {  # values that go on by themselves or by what the drivers do
@@ -77,14 +82,15 @@ def agrees(key, ours, theirs, device, nsid):
     plx.equal(ours, theirs, key)
 
 
-def nvme_says(folder, device, nsid=1):
+def nvme_says(folder, device, nsid=1, namespace_only=False):
     """nvme-cli's pages and features of a controller, a file for each that it has"""
     os.makedirs(folder, exist_ok=True)
     script = "".join(f"nvme {command.replace('DEV', device).replace('NS', str(nsid))} -o json >{folder}/{key} 2>/dev/null || "
-                     f"rm -f {folder}/{key}\n" for key, command in COMMANDS.items())
-    script += f"nvme show-regs {device} -o json >{folder}/show-regs 2>/dev/null\n"  # its exit code is 1, always
-    script += "".join(f"nvme get-feature {device} -n {nsid} -f {fid} >{folder}/feature-{fid} 2>/dev/null || "
-                      f"rm -f {folder}/feature-{fid}\n" for fid in FEATURES)
+                     f"rm -f {folder}/{key}\n" for key, command in COMMANDS.items() if key in OF_NAMESPACES or not namespace_only)
+    if not namespace_only:
+        script += f"nvme show-regs {device} -o json >{folder}/show-regs 2>/dev/null\n"  # its exit code is 1, always
+        script += "".join(f"nvme get-feature {device} -n {nsid} -f {fid} >{folder}/feature-{fid} 2>/dev/null || "
+                          f"rm -f {folder}/feature-{fid}\n" for fid in FEATURES)
     plx.run("/bin/bash", "-c", "PATH=$PATH:/usr/sbin\n" + script)
 
 
@@ -115,3 +121,33 @@ def compare(folder, ours, device, wanted, nsid=1):
     return seen
 
 
+def scanned(bdf):
+    """the kernel's controller, once it has a namespace, by itself or in the subsystem"""
+    for path in pathlib.Path(pcie.BUS, "devices", bdf, "nvme").glob("nvme*/nvme*n*"):
+        device = f"/dev/{path.parent.name}"
+        if os.path.exists(device):
+            return device
+    return None
+
+
+def namespaces(bdf):
+    """identifiers of those that the kernel sees by this controller: disks, or paths of those of a subsystem"""
+    found = pathlib.Path(pcie.BUS, "devices", bdf, "nvme").glob("nvme*/nvme*n*/nsid")
+    return sorted(int(vm.sysfs(path)) for path in found)
+
+
+def agreed(bdf, name, nsids, wanted=()):
+    """plx-identify --json agrees with nvme-cli on all namespaces, which are those; returns what it says. `wanted`: keys that
+    have to be among what is compared, beside those that are always"""
+    with plx.scratch() as folder:
+        with pcie.bound(bdf, "nvme"):
+            device = vm.wait_until(lambda: namespaces(bdf) == nsids and scanned(bdf), f"the kernel's namespaces {nsids} of {bdf}")
+            for nsid in nsids:
+                nvme_says(f"{folder}/{nsid}", device, nsid, nsid != nsids[0])
+        with pcie.bound(bdf, "vfio-pci"):
+            ours = plx.run("plx-identify", "-r", pcie.trid(bdf), "--json").ok().json()
+        for nsid in nsids:
+            keys = [key for key in (*ALWAYS, *wanted) if nsid == nsids[0] or key in OF_NAMESPACES]
+            seen = compare(f"{folder}/{nsid}", ours, os.path.basename(device), keys, nsid)
+            print(f"# {name}, namespace {nsid}: {len(seen)} pages and features agree: {' '.join(seen)}")
+        return ours

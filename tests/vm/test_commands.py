@@ -28,6 +28,21 @@ def test_no_more_zones_are_open_and_active_than_may_be():
     carry_out(ZONED, "zone-limits")
 
 
+def test_load_on_zones():
+    with pcie.bound(pcie.controllers()[ZONED], "vfio-pci") as bdf:
+        for wrong, says in ((("-w", "write", "-P", "3"), "3 queue pairs are to write.*2 zones may be open.*lower -P"),
+                            (("-w", "randread", "-o", "768k"), "would cross the zones.*1048576"),
+                            (("-w", "randwrite", "-F", "0.9"), "-F does not go with writes.*zoned"),
+                            (("-w", "write", "-o", "8k", "-O", "4k"), "-O does not go with writes.*zoned"),
+                            (("-w", "write", "-o", "1M"), "take several commands.*use 524288 at most")):
+            pcie.perf(bdf, *wrong).fails(2, says=says)
+        # more than all blocks of the namespace: zones are written again; 20 KiB is no divisor of one
+        for load in (("-w", "write"), ("-w", "randrw", "-M", "30", "--verify"), ("-w", "rw", "-M", "50", "--verify", "-o", "20k:50,4k:50")):
+            r = pcie.perf(bdf, "-q", "4", "-P", "2", "-d", "1500", "-o", "16k", *load, "--json", "-", seconds=600).ok()
+            plx.equal(r.json()["total"]["ios"], 3000, "I/Os", r)
+            plx.equal(r.json()["total"]["errors"], 0, "errors", r)
+
+
 def test_whole_log_pages():
     carry_out(FORMATS, "logs").says(r"\d+ log pages")
 
@@ -53,12 +68,6 @@ def test_writes_are_placed():
     carry_out(PLACED, "placement").says("4 handles")
 
 
-# ci/vm/boot makes plain subsystems
-PLACING = ("-blockdev null-co,node-name=placed,size=16777216,read-zeroes=on -device nvme-subsys,id=placing,nqn=placing,fdp=on,"
-           "fdp.runs=1M,fdp.nrg=1,fdp.nruh=4 -device pcie-root-port,id=placing-port,chassis=77,slot=77 "
-           "-device nvme,id=placing-nvme,serial=PLXF,bus=placing-port,subsys=placing "
-           "-device nvme-ns,drive=placed,bus=placing-nvme,nsid=1,fdp.ruhs=0-3")
-
 vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "--module", "nvme",
                  "--nvme", "serial=PLXA,mdts=3", "--ns", "size=64M",
                  "--nvme", "serial=PLXZ,zoned.zasl=2",
@@ -68,4 +77,5 @@ vm.main_in_guest("--iommu", "48", "--memory", "1536", "--module", "vfio-pci", "-
                  "--nvme", "serial=PLX2,subsys=two", "--ns", "size=16M,nsid=1", "--ns", "size=16M,nsid=2,shared=off",
                  "--nvme", "serial=PLX2,subsys=two", "--ns", "size=16M,nsid=3,shared=off",
                  "--ns", "size=16M,nsid=4,shared=off,detached=on",
-                 "--qemu", PLACING)
+                 "--nvme", "serial=PLXF,subsys=placing,subsys.fdp=on,subsys.fdp.runs=1M,subsys.fdp.nrg=1,subsys.fdp.nruh=4",
+                 "--ns", "size=16M,nsid=1,fdp.ruhs=0-3")

@@ -1,16 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """plx-identify --json agrees with nvme-cli on the kernel's driver, for many kinds of SSDs that QEMU emulates."""
-import os
-import pathlib
-
 import vm
-import plx
 import identify
 import pcie
 
-ALWAYS = ("id-ctrl", "id-ns", "show-regs", "smart-log", "fw-log", "error-log", "ns-descs", "effects-log", "list-ns",
-          "feature-1", "feature-4", "feature-6")
 # in the order of the options below: what has to be among what is compared
 DEVICES = {
     "512 and 4096 bytes": (),
@@ -27,40 +21,13 @@ DEVICES = {
 }
 
 
-def scanned(bdf):
-    """the kernel's controller, once it has a namespace, by itself or in the subsystem"""
-    for path in pathlib.Path(pcie.BUS, "devices", bdf, "nvme").glob("nvme*/nvme*n*"):
-        device = f"/dev/{path.parent.name}"
-        if os.path.exists(device):
-            return device
-    return None
-
-
-def namespaces(bdf):
-    """identifiers of those that the kernel sees by this controller: disks, or paths of those of a subsystem"""
-    found = pathlib.Path(pcie.BUS, "devices", bdf, "nvme").glob("nvme*/nvme*n*/nsid")
-    return sorted(int(vm.sysfs(path)) for path in found)
-
-
-def check(index):
-    bdf = pcie.controllers()[index]
+def check(index, *nsids):
     name = list(DEVICES)[index]
-    with plx.scratch() as folder:
-        with pcie.bound(bdf, "nvme"):
-            device = vm.wait_until(lambda: scanned(bdf), f"the kernel's namespaces of {bdf}")
-            nsids = namespaces(bdf)
-            for nsid in nsids:
-                identify.nvme_says(f"{folder}/{nsid}", device, nsid)
-        with pcie.bound(bdf, "vfio-pci"):
-            ours = plx.run("plx-identify", "-r", pcie.trid(bdf), "--json").ok().json()
-        for nsid in nsids:
-            seen = identify.compare(f"{folder}/{nsid}", ours, os.path.basename(device), (*ALWAYS, *DEVICES[name]), nsid)
-            print(f"# {name}, namespace {nsid}: {len(seen)} pages and features agree: {' '.join(seen)}")
-        return nsids
+    identify.agreed(pcie.controllers()[index], name, list(nsids or (1,)), DEVICES[name])
 
 
 def test_blocks_of_512_and_of_4096_bytes():
-    plx.equal(check(0), [1, 2], "namespaces")
+    check(0, 1, 2)
 
 
 def test_metadata_of_8_bytes_with_type_1():
@@ -92,19 +59,14 @@ def test_persistent_memory():
 
 
 def test_namespaces_of_both_and_of_one_controller():
-    plx.equal(check(8), [1, 2], "namespaces of the first")
-    plx.equal(check(9), [1, 3], "namespaces of the second")
+    check(8, 1, 2)
+    check(9, 1, 3)
 
 
 def test_data_placement():
     check(10)
 
 
-# ci/vm/boot makes plain subsystems
-PLACING = ("-blockdev null-co,node-name=placed,size=16777216,read-zeroes=on -device nvme-subsys,id=placing,nqn=placing,fdp=on,"
-           "fdp.runs=1M,fdp.nrg=1,fdp.nruh=4 -device pcie-root-port,id=placing-port,chassis=77,slot=77 "
-           "-device nvme,id=placing-nvme,serial=PLACING,bus=placing-port,subsys=placing "
-           "-device nvme-ns,drive=placed,bus=placing-nvme,nsid=1,fdp.ruhs=0-3")
 PMRDEV = "-object memory-backend-ram,id=persistent,share=on,size=2M"
 
 # nvme-cli maps the registers of a controller that a driver has
@@ -120,4 +82,5 @@ vm.main_in_guest("--append", "iomem=relaxed", "--iommu", "48", "--memory", "1536
                  "--nvme", "serial=PMR,pmrdev=persistent", "--ns", "size=16M",
                  "--nvme", "serial=TWO,subsys=two", "--ns", "size=16M,nsid=1", "--ns", "size=16M,nsid=2,shared=off",
                  "--nvme", "serial=TWO,subsys=two", "--ns", "size=16M,nsid=3,shared=off", "--ns", "size=16M,nsid=4,detached=on",
-                 "--qemu", PMRDEV, "--qemu", PLACING)
+                 "--nvme", "serial=PLACING,subsys=placing,subsys.fdp=on,subsys.fdp.runs=1M,subsys.fdp.nrg=1,subsys.fdp.nruh=4",
+                 "--ns", "size=16M,nsid=1,fdp.ruhs=0-3", "--qemu", PMRDEV)
