@@ -91,6 +91,49 @@ static void inject(const struct plx_bdev_error_rule *r)
 	cr_assert_eq(plx_bdev_error_inject("e", r), 0);
 }
 
+/* A read of a block of namespace 1 that is under way */
+struct reading {
+	struct dev d;
+	struct result r;
+	struct iovec iov;
+};
+
+static void read_start(struct reading *rd, struct dev d)
+{
+	*rd = (struct reading){ .d = d, .iov = { dma(512), 512 } };
+	cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &rd->iov, 1, 0, 1, on_done, &rd->r), 0);
+}
+
+static void read_end(struct reading *rd)
+{
+	plx_dma_free(rd->iov.iov_base);
+	dev_close(&rd->d);
+}
+
+static uint64_t injected(void)
+{
+	uint64_t counts[4];
+
+	cr_assert_eq(plx_bdev_error_injected("e", counts), 0);
+	return counts[PLX_BDEV_ERR_HANG] + counts[PLX_BDEV_ERR_HANG_HARD];
+}
+
+/* The next @count reads hang (0: all) */
+static void hang(enum plx_bdev_error_kind kind, uint64_t count)
+{
+	inject(&(struct plx_bdev_error_rule){
+		.kind = kind, .types = 1 << PLX_BDEV_READ, .share = 1, .count = count });
+}
+
+/* A read that hangs in the device */
+static void read_hang(struct reading *rd, struct dev d, enum plx_bdev_error_kind kind,
+		      uint64_t count)
+{
+	hang(kind, count);
+	read_start(rd, d);
+	wait_for(injected() == 1);
+}
+
 /* ---- what it is ---- */
 
 Test(nvme, a_namespace_is_a_bdev_of_its_geometry)
@@ -281,20 +324,6 @@ Test(nvme, memory_that_no_device_reaches_is_an_error)
 
 /* ---- abort, reset ---- */
 
-static void hang(enum plx_bdev_error_kind kind, uint64_t count)
-{
-	inject(&(struct plx_bdev_error_rule){
-		.kind = kind, .types = 1 << PLX_BDEV_READ, .share = 1, .count = count });
-}
-
-static uint64_t injected(void)
-{
-	uint64_t counts[4];
-
-	cr_assert_eq(plx_bdev_error_injected("e", counts), 0);
-	return counts[PLX_BDEV_ERR_HANG] + counts[PLX_BDEV_ERR_HANG_HARD];
-}
-
 Test(nvme, abort_ends_what_hangs_and_nothing_else)
 {
 	struct dev d = dev_open("Nvme0n1");
@@ -342,59 +371,61 @@ Test(nvme, abort_ends_what_waits_for_room)
 
 Test(nvme, reset_ends_its_own_io_and_the_device_works_again)
 {
-	struct dev d = dev_open("Nvme0n1");
-	struct result r = { 0 };
-	char *buf = dma(512);
-	struct iovec iov = { buf, 512 };
+	struct reading rd;
 
-	hang(PLX_BDEV_ERR_HANG_HARD, 1);
-	cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &r), 0);
-	wait_for(injected() == 1);
-	cr_expect_eq(io_status(plx_bdev_reset(d.desc, d.ch, on_done, res)), 0);
-	cr_expect_eq(r.calls, 1);
-	cr_expect_neq(r.status, 0);
-	cr_expect_eq(do_read(&d, buf, 512, 0, 1), 0);
-	plx_dma_free(buf);
-	dev_close(&d);
+	read_hang(&rd, dev_open("Nvme0n1"), PLX_BDEV_ERR_HANG_HARD, 1);
+	cr_expect_eq(io_status(plx_bdev_reset(rd.d.desc, rd.d.ch, on_done, res)), 0);
+	cr_expect_eq(rd.r.calls, 1);
+	cr_expect_neq(rd.r.status, 0);
+	cr_expect_eq(do_read(&rd.d, rd.iov.iov_base, 512, 0, 1), 0);
+	read_end(&rd);
 }
 
 /* The controller is reset for another's sake: the read is submitted again, and does not hang
  * then */
 Test(nvme, io_that_a_reset_of_the_controller_caught_is_submitted_again)
 {
-	struct dev d = dev_open("Nvme0n1");
-	struct result r = { 0 };
-	char *buf = dma(512);
-	struct iovec iov = { buf, 512 };
+	struct reading rd;
 
-	hang(PLX_BDEV_ERR_HANG, 1);
-	cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &r), 0);
-	wait_for(injected() == 1);
+	read_hang(&rd, dev_open("Nvme0n1"), PLX_BDEV_ERR_HANG, 1);
 	cr_expect_eq(nvme_ctrlr_reset(nvme_ctrlr_first()), 0);
-	wait_for(r.calls);
-	cr_expect_eq(r.status, 0, "%x", r.status);
-	plx_dma_free(buf);
-	dev_close(&d);
+	wait_for(rd.r.calls);
+	cr_expect_eq(rd.r.status, 0, "%x", rd.r.status);
+	read_end(&rd);
 }
 
 Test(nvme, io_is_not_submitted_again_without_end)
 {
-	struct dev d = dev_open("Nvme0n1");
-	struct result r = { 0 };
-	char *buf = dma(512);
-	struct iovec iov = { buf, 512 };
+	struct reading rd;
 
-	hang(PLX_BDEV_ERR_HANG, 0);
-	cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &r), 0);
+	read_hang(&rd, dev_open("Nvme0n1"), PLX_BDEV_ERR_HANG, 0);
 	for (unsigned i = 0; i <= nvme_settings.bdev_retries; i++) {
-		cr_expect_eq(r.calls, 0);
+		cr_expect_eq(rd.r.calls, 0);
 		wait_for(injected() == i + 1);
 		cr_expect_eq(nvme_ctrlr_reset(nvme_ctrlr_first()), 0);
 	}
-	wait_for(r.calls);
-	cr_expect_eq(r.status, 0x008, "%x", r.status);
-	plx_dma_free(buf);
-	dev_close(&d);
+	wait_for(rd.r.calls);
+	cr_expect_eq(rd.r.status, 0x008, "%x", rd.r.status);
+	read_end(&rd);
+}
+
+/* What a reset of one namespace's bdev catches of another's is that one's again */
+Test(nvme, a_reset_of_one_bdev_spares_the_others_io)
+{
+	struct plx_bdev_geometry g = { .blocks = 1000, .block_size = 512, .numa = -1 };
+	struct reading rd;
+	struct dev other;
+
+	cr_assert_eq(plx_bdev_null_create("n", &g, NULL), 0);
+	add_ns("n", 2);
+	wait_for(plx_bdev_by_name("Nvme0n2"));
+	other = dev_open("Nvme0n2");
+	read_hang(&rd, dev_open("Nvme0n1"), PLX_BDEV_ERR_HANG, 1);
+	cr_expect_eq(io_status(plx_bdev_reset(other.desc, other.ch, on_done, res)), 0);
+	wait_for(rd.r.calls);
+	cr_expect_eq(rd.r.status, 0, "%x", rd.r.status);
+	read_end(&rd);
+	dev_close(&other);
 }
 
 /* ---- what comes and goes ---- */
@@ -459,23 +490,17 @@ Test(nvme, a_namespace_in_another_format_is_another_bdev)
 
 Test(nvme, a_controller_that_vanishes_takes_its_bdevs_along)
 {
-	struct dev d = watch("Nvme0n1");
-	struct result r = { 0 };
-	char *buf = dma(512);
-	struct iovec iov = { buf, 512 };
+	struct reading rd;
 
-	hang(PLX_BDEV_ERR_HANG, 1);
-	cr_assert_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &r), 0);
-	wait_for(injected() == 1);
+	read_hang(&rd, watch("Nvme0n1"), PLX_BDEV_ERR_HANG, 1);
 	plx_nvmf_virtual_vanish(function);
 	wait_for(removes == 1);
-	wait_for(r.calls);
-	cr_expect_eq(r.status, 0x371, "%x", r.status);
+	wait_for(rd.r.calls);
+	cr_expect_eq(rd.r.status, 0x371, "%x", rd.r.status);
 	cr_expect_null(plx_bdev_by_name("Nvme0n1"));
-	cr_expect_eq(plx_bdev_readv(d.desc, d.ch, &iov, 1, 0, 1, on_done, &r), -ENODEV);
-	dev_close(&d);
+	cr_expect_eq(plx_bdev_readv(rd.d.desc, rd.d.ch, &rd.iov, 1, 0, 1, on_done, &rd.r), -ENODEV);
+	read_end(&rd);
 	wait_for(!nvme_ctrlr_first());
-	plx_dma_free(buf);
 }
 
 Test(nvme, a_controller_in_use_is_detached_when_it_is_let_go)

@@ -39,8 +39,8 @@ def fio(*args, run=plx.run, **more):
     return run(FIO, "--output-format=json", *args, env={"LD_PRELOAD": str(ENGINES)}, **more)
 
 
-def options(*args, file):
-    return ["--name=job", "--ioengine=spdk", "--thread=1", "--direct=1", "--bs=4k", "--iodepth=8", "--verify_state_save=0",
+def options(*args, file, engine="spdk"):
+    return ["--name=job", f"--ioengine={engine}", "--thread=1", "--direct=1", "--bs=4k", "--iodepth=8", "--verify_state_save=0",
             f"--filename={file}", *args]
 
 
@@ -126,7 +126,7 @@ def test_example_of_nvme_block_devices():
 
 def test_block_devices_are_namespaces():
     def through(*args, file="Nvme0n1"):
-        return options(*args, conf, "--ioengine=spdk_bdev", file=file)
+        return options(*args, conf, file=file, engine="spdk_bdev")
 
     with plx.scratch() as folder, ours(SECOND, PROTECTED):
         conf = nvme_config(folder, SECOND)
