@@ -192,6 +192,10 @@ Test(share_admin, a_change_of_namespaces_is_not_missed)
 	cr_expect_not(came(&g), "told twice");
 	/* with the next enable it looks at them anyway */
 	bare(&g, SHARE_DISABLE);
+	bare(&g, SHARE_ENABLE);
+	share_event(c, SHARE_NS_CHANGED);
+	cr_expect(c->share->guests->missed_ns);
+	bare(&g, SHARE_DISABLE);
 	share_event(c, SHARE_NS_CHANGED);
 	bare(&g, SHARE_ENABLE);
 	send_admin(&g, &aer);
