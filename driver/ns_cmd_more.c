@@ -5,6 +5,9 @@
 #include "driver/split.h"
 #include "driver/nvme_internal.h"
 #include <errno.h>
+#include <stddef.h>
+
+#define OCFS_FORMAT_1 (1u << 1) /* Base 2.0c §5.17.2.1 figure 276; libnvme names none of its bits */
 
 static inline bool range_ok(const struct plx_nvme_ns *ns, uint64_t slba, uint64_t nlb)
 {
@@ -244,29 +247,56 @@ int plx_nvme_dsm(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint32_t att
 	return nvme_cmd_start(qp, &cmd, &iov, 1, iov.iov_len, NULL, 0, cb, arg);
 }
 
-int plx_nvme_copy(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t dst_slba,
-		  const struct nvme_copy_range *ranges, uint32_t nr, plx_nvme_cb cb, void *arg)
+/* The formats differ behind the places and lengths of the ranges (NVM Command Set 1.0c §3.2.1) */
+_Static_assert(offsetof(struct nvme_copy_range, slba) ==
+			       offsetof(struct nvme_copy_range_f1, slba) &&
+		       offsetof(struct nvme_copy_range, nlb) ==
+			       offsetof(struct nvme_copy_range_f1, nlb),
+	       "one walk for both");
+
+static int copy(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t dst_slba,
+		unsigned format, const void *ranges, size_t size, uint32_t nr, plx_nvme_cb cb,
+		void *arg)
 {
-	/* CDW12: NR 7:0 is 0-based, descriptor format 11:8 is 0h */
-	struct plx_nvme_cmd cmd = {
-		.opc = nvme_cmd_copy, .nsid = ns->nsid, .slba = dst_slba, .cdw12 = nr - 1
-	};
-	struct iovec iov = { (void *)ranges, (size_t)nr * sizeof(*ranges) };
+	/* CDW12: NR 7:0 is 0-based, descriptor format 11:8 */
+	struct plx_nvme_cmd cmd = { .opc = nvme_cmd_copy,
+				    .nsid = ns->nsid,
+				    .slba = dst_slba,
+				    .cdw12 = format << 8 | (nr - 1) };
+	struct iovec iov = { (void *)ranges, nr * size };
 	uint64_t total = 0;
 
-	if (!has_oncs(ns, NVME_CTRL_ONCS_COPY))
+	/* format 1h for guards of 32 and 64 bits, and only for them */
+	if (!has_oncs(ns, NVME_CTRL_ONCS_COPY) || !format != !ns->pi_format)
 		return -ENOTSUP;
 	if (!ranges || !nr || nr > 256)
 		return -EINVAL;
 	for (uint32_t i = 0; i < nr; i++) {
+		const struct nvme_copy_range *r = (const void *)((const char *)ranges + i * size);
+
 		/* NLB of a source range is 0-based */
-		if (!range_ok(ns, ranges[i].slba, ranges[i].nlb + 1u))
+		if (!range_ok(ns, r->slba, r->nlb + 1u))
 			return -EINVAL;
-		total += ranges[i].nlb + 1u;
+		total += r->nlb + 1u;
 	}
 	if (!range_ok(ns, dst_slba, total))
 		return -EINVAL;
 	return nvme_cmd_start(qp, &cmd, &iov, 1, iov.iov_len, NULL, 0, cb, arg);
+}
+
+int plx_nvme_copy(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t dst_slba,
+		  const struct nvme_copy_range *ranges, uint32_t nr, plx_nvme_cb cb, void *arg)
+{
+	return copy(ns, qp, dst_slba, 0, ranges, sizeof(*ranges), nr, cb, arg);
+}
+
+int plx_nvme_copy_f1(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t dst_slba,
+		     const struct nvme_copy_range_f1 *ranges, uint32_t nr, plx_nvme_cb cb,
+		     void *arg)
+{
+	if (!(plx_nvme_ctrlr_data(ns->ctrlr)->ocfs & OCFS_FORMAT_1))
+		return -ENOTSUP;
+	return copy(ns, qp, dst_slba, 1, ranges, sizeof(*ranges), nr, cb, arg);
 }
 
 int plx_nvme_io_raw(struct plx_nvme_qpair *qp, const struct plx_nvme_cmd *cmd,

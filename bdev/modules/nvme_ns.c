@@ -102,8 +102,9 @@ static void take_geometry(struct nvme_bdev *nb)
 	b->max_rw_blocks = MAX_BLOCKS;
 	b->max_write_zeroes_blocks = MAX_BLOCKS;
 	b->max_unmap_blocks = dmrsl ? least(dmrsl, MAX_BLOCKS) : MAX_BLOCKS;
-	/* one source range, of which the command counts the blocks in 16 bits */
-	b->max_copy_blocks = least(least(id->mssrl, id->mcl), 65536);
+	/* one source range of format 0, of which the command counts the blocks in 16 bits */
+	if (plx_nvme_ns_pi_guard(nb->ns) == 16)
+		b->max_copy_blocks = least(least(id->mssrl, id->mcl), 65536);
 }
 
 /* Where metadata has a buffer of its own, I/O that comes without one still has to bring it along */

@@ -437,9 +437,15 @@ int plx_nvme_write_zeroes(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uin
  *  so on */
 int plx_nvme_dsm(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint32_t attrs,
 		 const struct nvme_dsm_range *ranges, uint32_t nr, plx_nvme_cb cb, void *arg);
-/** plx_nvme_copy - @ranges: format 0, 1..256, DMA memory, kept until the callback */
+/** plx_nvme_copy - @ranges: format 0, 1..256, DMA memory, kept until the callback. -ENOTSUP also on
+ *  formats with guards of 32 or 64 bits (plx_nvme_ns_pi_guard()) */
 int plx_nvme_copy(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t dst_slba,
 		  const struct nvme_copy_range *ranges, uint32_t nr, plx_nvme_cb cb, void *arg);
+/** plx_nvme_copy_f1 - the same with ranges of format 1, on those and no other formats; -ENOTSUP
+ *  also where OCFS lacks it */
+int plx_nvme_copy_f1(struct plx_nvme_ns *ns, struct plx_nvme_qpair *qp, uint64_t dst_slba,
+		     const struct nvme_copy_range_f1 *ranges, uint32_t nr, plx_nvme_cb cb,
+		     void *arg);
 /**
  * plx_nvme_io_raw - any I/O command; cid and data pointers are filled in
  * @cmd: opc, nsid, cdw2.. as wanted; @iov may be empty; @md NULL or contiguous metadata of @md_len

@@ -381,6 +381,34 @@ Test(ns_cmd, copy_points_to_its_ranges_and_checks_them)
 	cr_assert_eq(plx_nvme_copy(f.ns, f.qp, 100, r, 257, fake_cb, &done), -EINVAL);
 }
 
+Test(ns_cmd, copy_of_formats_with_long_guards_has_longer_ranges)
+{
+	struct nvme_copy_range_f1 *r = (struct nvme_copy_range_f1 *)buf;
+	struct nvme_copy_range *short_ones = (struct nvme_copy_range *)buf;
+	struct plx_nvme_cmd cmd;
+
+	memset(buf, 0, 2 * sizeof(*r));
+	f.c->id.ocfs = 3;
+	r[0] = (struct nvme_copy_range_f1){ .slba = 0, .nlb = 7 };
+	r[1] = (struct nvme_copy_range_f1){ .slba = FAKE_BLOCKS - 1, .nlb = 0 };
+	cr_assert_eq(plx_nvme_copy_f1(f.ns, f.qp, 100, r, 2, fake_cb, &done), -ENOTSUP,
+		     "guards of 16 bits");
+	f.ns->pi_format = 2;
+	cr_assert_eq(plx_nvme_copy(f.ns, f.qp, 100, short_ones, 1, fake_cb, &done), -ENOTSUP);
+	cr_nothing_taken();
+	cr_assert_eq(plx_nvme_copy_f1(f.ns, f.qp, 100, r, 2, fake_cb, &done), 0);
+	cmd = sent();
+	cr_assert_eq(cmd.opc, nvme_cmd_copy);
+	cr_assert_eq(cmd.slba, 100);
+	cr_assert_eq(cmd.cdw12, 1 << 8 | 1, "two ranges, format 1h");
+	r[1].nlb = 1;
+	cr_assert_eq(plx_nvme_copy_f1(f.ns, f.qp, 100, r, 2, fake_cb, &done), -EINVAL);
+	r[1].nlb = 0;
+	f.c->id.ocfs = 1;
+	cr_assert_eq(plx_nvme_copy_f1(f.ns, f.qp, 100, r, 2, fake_cb, &done), -ENOTSUP);
+	f.ns->pi_format = 0;
+}
+
 /* ---- compare and write ---- */
 
 static struct iovec cmp_iov, wr_iov;
