@@ -89,6 +89,11 @@ def equal(got, wanted, what, result=None):
     check(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}", result)
 
 
+def hugepages_free():
+    """of the default size"""
+    return int(re.search(r"HugePages_Free: +(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
+
+
 def leftovers():
     """what programs of ours could leave on a system, by the names it would have"""
     found = set(os.listdir("/dev/shm"))

@@ -27,13 +27,6 @@ import plx  # noqa: E402
 import tgt  # noqa: E402
 
 
-def hugepages_free():
-    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("HugePages_Free:"):
-            return int(line.split()[1])
-    return 0
-
-
 class Holdings:
     """what a process has: file descriptors, resident KiB; and the machine's free hugepages"""
 
@@ -42,7 +35,7 @@ class Holdings:
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
         self.rss = int(status.split("VmRSS:")[1].split()[0])
         self.maps = len(pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines())
-        self.huge = hugepages_free()
+        self.huge = plx.hugepages_free()
 
     def __str__(self):
         return (f"{self.fds} file descriptors, {self.rss} KiB resident, {self.maps} mappings, "
@@ -98,7 +91,7 @@ def kills(directory):
     other = directory / "other"
     for d in (traddr, other, directory / "tgt", directory / "tgt2"):
         d.mkdir()
-    huge = hugepages_free()
+    huge = plx.hugepages_free()
     with tgt.start("-m", "0x1", directory=directory / "tgt") as target:
         set_up(target, traddr)
         first = None
@@ -116,7 +109,7 @@ def kills(directory):
         plx.equal(last.maps, first.maps, "mappings")
         plx.check(last.rss <= first.rss + RSS_SLACK_KB, f"resident memory grew from {first.rss} to {last.rss} KiB")
         plx.run(*perf(traddr, "-t", 1)).ok()
-    plx.equal(hugepages_free(), huge, "free hugepages")
+    plx.equal(plx.hugepages_free(), huge, "free hugepages")
 
 
 def verify(directory):

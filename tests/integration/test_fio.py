@@ -266,6 +266,7 @@ def test_a_target_in_another_process():
 
 
 def test_a_configuration_attaches_a_controller():
+    before = plx.leftovers()
     with target() as (place, running):
         config = json.loads((EXAMPLES / "bdev-nvme.json").read_text())
         config["subsystems"][0]["config"][0]["params"].update(trtype="VFIOUSER", traddr=str(place))
@@ -287,7 +288,7 @@ def test_a_configuration_attaches_a_controller():
             running.kill()
             run.wait(20).fails(1, "closed the connection")
         fio(*options("--rw=randread", conf, **through)).fails(1, "bdev_nvme_attach_controller: .*cannot be reached")
-    plx.equal(leftovers(), set(), "what is left")
+    plx.equal(plx.leftovers() - before, set(), "what is left")
 
 
 def test_parts_of_reads_are_dropped():
@@ -321,12 +322,14 @@ def test_neighbouring_pieces_are_one_descriptor_or_several():
 
 def test_memory_is_as_much_as_is_asked_for():
     large = ("--rw=randread", "--bs=1m", "--iodepth=32", "--io_size=64M", "--virtual=size=64M,bdev=null")
-    one_line(fio(*options(*large, "--mem_size_mb=8")), "set mem_size_mb")
     plx.equal(ios(job(*large, "--mem_size_mb=128")), 64, "reads")
     (directory / "bdevs.json").write_text(json.dumps(BDEVS))
-    large = options(*large[:-1], "--spdk_json_conf=bdevs.json", engine="spdk_bdev", filename="Null0")
-    for mb, code in ((8, 1), (128, 0)):
-        plx.equal(bool(fio(*large, f"--spdk_mem={mb}", "--spdk_single_seg=1").code), bool(code), f"with spdk_mem={mb}")
+    bdev = (*large[:-1], "--spdk_json_conf=bdevs.json", "--spdk_single_seg=1")
+    plx.equal(ios(job(*bdev, "--spdk_mem=128", engine="spdk_bdev", filename="Null0")), 64, "reads of a bdev")
+    if plx.hugepages_free():
+        return  # of which more come as they are needed
+    one_line(fio(*options(*large, "--mem_size_mb=8")), "set mem_size_mb")
+    fio(*options(*bdev, "--spdk_mem=8", engine="spdk_bdev", filename="Null0")).fails(1, "memory")
 
 
 def test_debug_messages_are_those_of_the_components():
