@@ -329,7 +329,7 @@ def test_memory_is_as_much_as_is_asked_for():
     if plx.hugepages_free():
         return  # of which more come as they are needed
     one_line(fio(*options(*large, "--mem_size_mb=8")), "set mem_size_mb")
-    fio(*options(*bdev, "--spdk_mem=8", engine="spdk_bdev", filename="Null0")).fails(1, "memory")
+    fio(*options(*bdev, "--spdk_mem=8", engine="spdk_bdev", filename="Null0")).fails(1, "spdk_mem")
 
 
 def test_debug_messages_are_those_of_the_components():
