@@ -203,16 +203,11 @@ void ctrlr_setup_turn(struct plx_nvme_ctrlr *c)
 
 int plx_nvme_ctrlr_settle(struct plx_nvme_ctrlr *c)
 {
-	for (;;) {
-		switch (ctrlr_state(c)) {
-		case PLX_NVME_CTRLR_READY:
-			return 0;
-		case PLX_NVME_CTRLR_FAILED:
-			return -ENXIO;
-		default:
-			ctrlr_setup_turn(c);
-		}
-	}
+	int rc;
+
+	while ((rc = ctrlr_may_reset(c)) == -EBUSY)
+		ctrlr_setup_turn(c);
+	return rc;
 }
 
 /* ---- memory ---- */

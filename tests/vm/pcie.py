@@ -49,6 +49,26 @@ def bound(bdf, name):
         bind(bdf, None)
 
 
+def given(name, long=False):
+    """decorator: the case gets the address of the first controller, bound to a kernel driver"""
+    def decorate(case):
+        def run():
+            with bound(controllers()[0], name) as bdf:
+                case(bdf)
+
+        run.long = long
+        return run
+
+    return decorate
+
+
+def group_file(bdf):
+    """of VFIO, once it is there"""
+    group = pathlib.Path("/dev/vfio") / (BUS / "devices" / bdf / "iommu_group").resolve().name
+    vm.wait_until(group.exists, group)
+    return group
+
+
 @contextlib.contextmanager
 def disk(bdf, nsid=1):
     """the kernel's block device of a namespace, for as long as its own driver has the controller"""

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Our driver on SSDs that QEMU emulates, behind an IOMMU of 48 address bits."""
 import os
-import pathlib
 
 import vm
 import plx
@@ -52,8 +51,7 @@ def test_user_with_the_group_and_the_limit():
                        "-q", "8", "-w", "randread", "-d", "500")
 
     with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
-        group = pathlib.Path("/dev/vfio", (pcie.BUS / "devices" / bdf / "iommu_group").resolve().name)
-        vm.wait_until(group.exists, group)
+        group = pcie.group_file(bdf)
         as_user(bdf, 1 << 20).fails(1, says=f"no permission to open {group}.*chown 1000 {group}")
         os.chown(group, 1000, 1000)
         r = as_user(bdf, 8192).fails(1, says="cannot be locked.*8192 KiB.*ulimit -l")

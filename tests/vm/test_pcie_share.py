@@ -7,15 +7,7 @@ import pcie
 import share
 
 
-def vfio(case):
-    """decorator: the case gets the address of the SSD, bound to vfio-pci"""
-    def run():
-        with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
-            case(bdf)
-
-    run.long = getattr(case, "long", False)
-    return run
-
+vfio = pcie.given("vfio-pci")
 
 test_three_at_once = vfio(share.three_at_once)
 test_killed_guests_leave_nothing = vfio(share.killed_guests_leave_nothing)

@@ -3,7 +3,6 @@
 """One SSD for several processes, together with what else a controller can: interrupts, memory of its own, resets of its
 function; and for the processes of an ordinary user."""
 import os
-import pathlib
 import signal
 
 import vm
@@ -15,15 +14,7 @@ USER = 1000
 FOLDER = f"/var/tmp/pollux-{USER}"
 
 
-def vfio(case):
-    """decorator: the case gets the address of the SSD, bound to vfio-pci"""
-    @vm.long
-    def run():
-        with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
-            case(bdf)
-
-    return run
-
+vfio = pcie.given("vfio-pci", long=True)
 
 test_owner_with_interrupts = vfio(share.owner_with_interrupts)
 test_owner_with_a_memory_buffer = vfio(share.owner_with_a_memory_buffer)
@@ -42,16 +33,10 @@ def user(function):
     return call
 
 
-def device_file(bdf):
-    group = pathlib.Path("/dev/vfio", (pcie.BUS / "devices" / bdf / "iommu_group").resolve().name)
-    vm.wait_until(group.exists, group)
-    return group
-
-
 @vfio
 def test_other_users_are_refused(bdf):
     """whatever they try, the owner does not notice"""
-    group, theirs = device_file(bdf), user(plx.run)
+    group, theirs = pcie.group_file(bdf), user(plx.run)
     with share.owner(bdf) as first:
         theirs(*share.load(bdf, 2, 1)).fails(1, says=f"no permission to open {group}")
         os.chown(group, USER, USER)
@@ -64,7 +49,7 @@ def test_other_users_are_refused(bdf):
 
 @vfio
 def test_users_share_among_themselves(bdf):
-    os.chown(device_file(bdf), USER, USER)
+    os.chown(pcie.group_file(bdf), USER, USER)
     theirs = user(plx.start)
     with share.owner(bdf, start=theirs) as first, share.guest(bdf, 2, first, start=theirs) as second:
         plx.run(*share.load(bdf, 3, 1)).fails(1, says=f"no process of this user .0. shares it under id {share.ID}")

@@ -7,14 +7,7 @@ import pcie
 import share
 
 
-def narrow(case):
-    """decorator: the case gets the address of the SSD, bound to vfio-pci"""
-    @vm.long
-    def run():
-        with pcie.bound(pcie.controllers()[0], "vfio-pci") as bdf:
-            case(bdf)
-
-    return run
+narrow = pcie.given("vfio-pci", long=True)
 
 
 @narrow

@@ -6,15 +6,7 @@ import pcie
 import share
 
 
-def uio(case):
-    """decorator: the case gets the address of the SSD, bound to uio_pci_generic"""
-    @vm.long
-    def run():
-        with pcie.bound(pcie.controllers()[0], "uio_pci_generic") as bdf:
-            case(bdf)
-
-    return run
-
+uio = pcie.given("uio_pci_generic", long=True)
 
 test_three_at_once = uio(share.three_at_once)
 test_killed_guests_leave_nothing = uio(share.killed_guests_leave_nothing)
